@@ -1,0 +1,169 @@
+import { bool, cleanEnv, makeValidator, num, str } from "envalid";
+
+/** The only reader of the environment. Everything is checked at once and all faults come in one report; nothing is guessed. */
+
+export const SERVICE_NAMES = ["gateway", "alarm.create", "alarm.consume", "alarm.query", "shard.router"] as const;
+export type ServiceName = (typeof SERVICE_NAMES)[number];
+
+/** One MongoDB cluster of the configuration: a short name that the routing map uses, and its address. */
+export interface ClusterAddress {
+	name: string;
+	uri: string;
+}
+
+export interface Config {
+	port: number;
+	bindAddress: string;
+	natsUrl: string;
+	natsMonitorUrls: string[];
+	serviceClusters: ClusterAddress[];
+	archiveClusters: ClusterAddress[];
+	metaUri: string;
+	logicalShards: number;
+	serviceDays: number;
+	archiveDays: number;
+	services: ServiceName[];
+	streamMaxBytes: number;
+	streamReplicas: number;
+	workerPrefetch: number;
+	ackWaitMs: number;
+	nodeId: string | undefined;
+	logLevel: string;
+	requestLog: boolean;
+}
+
+/** All that is wrong with the environment, one line each. */
+export class ConfigFault extends Error {
+	readonly faults: string[];
+	constructor(faults: string[]) {
+		super(`The configuration has ${faults.length} fault(s):\n${faults.map((fault) => `  - ${fault}`).join("\n")}`);
+		this.name = "ConfigFault";
+		this.faults = faults;
+	}
+}
+
+const urlList = (scheme: RegExp) =>
+	makeValidator<string[]>((text) => {
+		const urls = text.split(",").map((part) => part.trim());
+		const wrong = urls.find((url) => !URL.canParse(url) || !scheme.test(url));
+		if (wrong !== undefined) throw new Error(`"${wrong}" is not an address like ${scheme.source}host:port`);
+		return urls;
+	});
+
+const clusters = makeValidator<ClusterAddress[]>((text) => {
+	const found = text
+		.split(";")
+		.map((part) => part.trim())
+		.filter(Boolean)
+		.map(clusterAddress);
+	const names = found.map(({ name }) => name);
+	const twice = names.find((name, index) => names.indexOf(name) !== index);
+	if (twice !== undefined) throw new Error(`the cluster name "${twice}" stands twice`);
+	if (found.length === 0) throw new Error("at least one cluster is needed");
+	return found;
+});
+
+function clusterAddress(part: string): ClusterAddress {
+	const [, name, uri] = /^([a-z][a-z0-9-]{0,15})=(mongodb(?:\+srv)?:\/\/\S+)$/.exec(part) ?? [];
+	if (name === undefined || uri === undefined) {
+		throw new Error(`"${withoutPassword(part)}" must look like c0=mongodb://host:port; separate clusters by ";"`);
+	}
+	return { name, uri };
+}
+
+const mongoUri = makeValidator<string>((text) => {
+	if (!/^mongodb(\+srv)?:\/\/\S+$/.test(text)) throw new Error(`"${withoutPassword(text)}" must begin with mongodb://`);
+	return text;
+});
+
+const shardCount = makeValidator<number>((text) => {
+	const count = Number(text);
+	if (Number.isInteger(count) && count >= 1 && count <= 256 && (count & (count - 1)) === 0) return count;
+	throw new Error(`"${text}" must be a power of two from 1 to 256`);
+});
+
+const wholeNumber = (least: number, most: number) =>
+	makeValidator<number>((text) => {
+		const value = Number(text);
+		if (String(text).trim() !== "" && Number.isInteger(value) && value >= least && value <= most) return value;
+		throw new Error(`"${text}" must be a whole number from ${least} to ${most}`);
+	});
+
+const services = makeValidator<ServiceName[]>((text) => {
+	const names = text.split(",").map((name) => name.trim());
+	const unknown = names.filter((name) => !(SERVICE_NAMES as readonly string[]).includes(name));
+	if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(", ")}; there are ${SERVICE_NAMES.join(", ")}`);
+	return [...new Set(names)] as ServiceName[];
+});
+
+/** Passwords of addresses never reach a log. */
+export function withoutPassword(text: string): string {
+	return text.replace(/\/\/[^@/]*@/g, "//***@");
+}
+
+const SPEC = {
+	PORT: wholeNumber(0, 65_535)({ default: 3000, desc: "port of the gateway" }),
+	BIND_ADDRESS: str({ default: "0.0.0.0", desc: "address the gateway listens on" }),
+	NATS_URL: urlList(/^(nats|tls):\/\//)({ desc: "nats://host:port, several by comma" }),
+	NATS_MONITOR_URLS: urlList(/^https?:\/\//)({
+		desc: "http://host:8222 of every nats-server, to check that it syncs always",
+	}),
+	MONGO_SERVICE_URIS: clusters({ desc: "c0=mongodb://…;c1=mongodb://…" }),
+	MONGO_ARCHIVE_URIS: clusters({ desc: "a0=mongodb://…" }),
+	MONGO_META_URI: mongoUri({ default: "", desc: "the meta database; default: the first service cluster" }),
+	LOGICAL_SHARDS: shardCount({ default: 16, desc: "fixed at the first set-up" }),
+	SERVICE_DAYS: wholeNumber(1, 3_650)({ default: 90, desc: "days in the service tier" }),
+	ARCHIVE_DAYS: wholeNumber(1, 3_650)({ default: 365, desc: "days until a month is dropped" }),
+	SERVICES: services({ default: [...SERVICE_NAMES], desc: "which services this process runs" }),
+	STREAM_MAX_BYTES: num({ default: 4 * 1024 ** 3, desc: "size of each lane's stream" }),
+	STREAM_REPLICAS: wholeNumber(1, 5)({ default: 1, desc: "3 in production" }),
+	WORKER_PREFETCH: wholeNumber(1, 10_000)({ default: 128, desc: "batches a worker holds per lane" }),
+	ACK_WAIT_SECONDS: wholeNumber(
+		2,
+		3_600,
+	)({ default: 60, desc: "a batch whose worker is silent for so long comes again" }),
+	NODE_ID: str({ default: "", desc: "name of this node on the bus; default: made up" }),
+	LOG_LEVEL: str({ choices: ["fatal", "error", "warn", "info", "debug", "trace"], default: "info" }),
+	REQUEST_LOG: bool({ default: false, desc: "log each request (halves the rate)" }),
+};
+
+/** @throws {ConfigFault} with every fault of `env`. */
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+	const faults: string[] = [];
+	const read = cleanEnv(env, SPEC, {
+		reporter: ({ errors }) => {
+			for (const [name, error] of Object.entries(errors)) faults.push(faultLine(name, error));
+		},
+	});
+	if (faults.length === 0 && read.ARCHIVE_DAYS <= read.SERVICE_DAYS) {
+		faults.push(`ARCHIVE_DAYS (${read.ARCHIVE_DAYS}) must be more than SERVICE_DAYS (${read.SERVICE_DAYS})`);
+	}
+	if (faults.length > 0) throw new ConfigFault(faults);
+	const [first] = read.MONGO_SERVICE_URIS;
+	return {
+		port: read.PORT,
+		bindAddress: read.BIND_ADDRESS,
+		natsUrl: read.NATS_URL.join(","),
+		natsMonitorUrls: read.NATS_MONITOR_URLS,
+		serviceClusters: read.MONGO_SERVICE_URIS,
+		archiveClusters: read.MONGO_ARCHIVE_URIS,
+		metaUri: read.MONGO_META_URI || (first?.uri ?? ""),
+		logicalShards: read.LOGICAL_SHARDS,
+		serviceDays: read.SERVICE_DAYS,
+		archiveDays: read.ARCHIVE_DAYS,
+		services: read.SERVICES,
+		streamMaxBytes: read.STREAM_MAX_BYTES,
+		streamReplicas: read.STREAM_REPLICAS,
+		workerPrefetch: read.WORKER_PREFETCH,
+		ackWaitMs: read.ACK_WAIT_SECONDS * 1_000,
+		nodeId: read.NODE_ID || undefined,
+		logLevel: read.LOG_LEVEL,
+		requestLog: read.REQUEST_LOG,
+	};
+}
+
+function faultLine(name: string, error: Error): string {
+	const spec = SPEC[name as keyof typeof SPEC] as { desc?: string };
+	if (error.name === "EnvMissingError") return `${name} is missing: ${spec.desc ?? ""}`;
+	return `${name}: ${error.message}`;
+}

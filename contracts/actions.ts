@@ -1,0 +1,41 @@
+import type {
+	Accepted,
+	AlarmStatus,
+	BulkAnswer,
+	InboxAlarm,
+	InboxFilter,
+	InboxPage,
+	NewAlarm,
+	UnreadCount,
+} from "./alarm.ts";
+import type { RoutingMap } from "./routing.ts";
+
+/** The whole inter-service API, one line each: `service.action: (params) => result`. */
+export interface Actions {
+	"alarm.create.submit": (alarm: NewAlarm) => Accepted;
+	"alarm.create.bulk": (bulk: { alarms: unknown[] }) => BulkAnswer;
+	"alarm.query.list": (filter: InboxFilter) => InboxPage;
+	"alarm.query.get": (key: { userId: string; id: string }) => InboxAlarm;
+	"alarm.query.unreadCount": (key: { userId: string }) => UnreadCount;
+	"alarm.query.mark": (mark: { userId: string; id: string; read: boolean }) => InboxAlarm;
+	"alarm.query.readAll": (mark: { userId: string; category?: string; before?: string }) => { before: string };
+	"alarm.query.hide": (key: { userId: string; id: string }) => null;
+	"alarm.query.status": (key: { id: string }) => AlarmStatus;
+	"shard.router.map": (none: Record<never, never>) => RoutingMap;
+	"shard.router.ensureCollections": (none: Record<never, never>) => { created: string[] };
+}
+
+/** News that is nice to have at once; each is also found by polling, because an event sent while the bus is down is lost. */
+export interface Events {
+	"shard.map.changed": { version: number };
+}
+
+/** What travels beside the params. `auth` is the caller's credential, checked by each action. */
+export interface Meta {
+	auth?: string;
+	requestId?: string;
+}
+
+export type ActionName = keyof Actions;
+export type Params<A extends ActionName> = Parameters<Actions[A]>[0];
+export type Result<A extends ActionName> = ReturnType<Actions[A]>;

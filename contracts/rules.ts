@@ -1,0 +1,62 @@
+import { LANES, LIMITS } from "./alarm.ts";
+
+/** fastest-validator rules of each action's params: shapes only. What a shape cannot say is in domain/alarm-content.ts. */
+
+const ISO_UTC = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$/;
+const moment = { type: "string", pattern: ISO_UTC, optional: true } as const;
+
+export const USER_ID = { type: "string", min: 1, max: LIMITS.userIdChars, pattern: /^[\w.@:-]+$/ } as const;
+export const CATEGORY = { type: "string", max: 32, pattern: /^[a-z][a-z0-9_-]*$/ } as const;
+/** 20 bytes as base64url. */
+export const ALARM_ID = { type: "string", length: 27, pattern: /^[\w-]{27}$/ } as const;
+
+export const NEW_ALARM = {
+	$$strict: true,
+	userId: USER_ID,
+	category: CATEGORY,
+	title: { type: "string", min: 1, optional: true },
+	body: { type: "string", min: 1, optional: true },
+	link: { type: "string", max: LIMITS.linkChars, pattern: /^[a-z][a-z0-9+.-]*:\/\/\S+$/i, optional: true },
+	data: { type: "object", optional: true },
+	template: { type: "string", min: 1, max: 128, optional: true },
+	variables: { type: "object", optional: true },
+	locale: { type: "string", max: 35, pattern: /^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$/, optional: true },
+	lane: { type: "enum", values: [...LANES], optional: true },
+	occurredAt: moment,
+	sendAt: moment,
+	expiresAt: moment,
+	idempotencyKey: {
+		type: "string",
+		min: 1,
+		max: LIMITS.idempotencyKeyChars,
+		pattern: /^[\x21-\x7e]+$/,
+		optional: true,
+	},
+} as const;
+
+export const BULK = {
+	$$strict: true,
+	alarms: { type: "array", min: 1, max: LIMITS.bulkItems, items: "any" },
+} as const;
+
+export const INBOX_FILTER = {
+	$$strict: true,
+	userId: USER_ID,
+	limit: { type: "number", integer: true, min: 1, max: LIMITS.pageItems, convert: true, optional: true },
+	cursor: { type: "string", min: 1, max: 128, optional: true },
+	category: { ...CATEGORY, optional: true },
+	read: { type: "boolean", convert: true, optional: true },
+	from: moment,
+	to: moment,
+} as const;
+
+export const INBOX_KEY = { $$strict: true, userId: USER_ID, id: ALARM_ID } as const;
+export const INBOX_OWNER = { $$strict: true, userId: USER_ID } as const;
+export const MARK = { ...INBOX_KEY, read: { type: "boolean" } } as const;
+export const READ_ALL = {
+	...INBOX_OWNER,
+	category: { ...CATEGORY, optional: true },
+	before: moment,
+} as const;
+export const STATUS_KEY = { $$strict: true, id: ALARM_ID } as const;
+export const NOTHING = { $$strict: true } as const;

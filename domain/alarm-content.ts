@@ -1,0 +1,102 @@
+import { type FieldFault, type JsonValue, LIMITS, type NewAlarm } from "../contracts/alarm.ts";
+
+/** What the shape rules cannot say about a new alarm: lengths in characters and bytes, moments, and what `data` may hold. */
+const SKEW_MS = 60_000;
+const DAY_MS = 86_400_000;
+// C0 controls except tab and newline, and DEL.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/;
+const FORBIDDEN_KEYS = new Set(["__proto__", "constructor", "prototype"]);
+
+export function contentFaults(alarm: NewAlarm, nowMs: number): FieldFault[] {
+	return [
+		...textFaults("title", alarm.title, LIMITS.titleChars, LIMITS.titleBytes),
+		...textFaults("body", alarm.body, LIMITS.bodyChars, LIMITS.bodyBytes),
+		...pairFaults(alarm),
+		...linkFaults(alarm.link),
+		...momentFaults(alarm, nowMs),
+		...dataFaults("data", alarm.data),
+		...dataFaults("variables", alarm.variables),
+	];
+}
+
+function pairFaults({ title, body, template }: NewAlarm): FieldFault[] {
+	if (template !== undefined) {
+		return title === undefined && body === undefined
+			? []
+			: [fault("template", "exclusive", "Send either title and body, or template and variables, not both.")];
+	}
+	const missing = (field: string) => fault(field, "required", `The field "${field}" is missing.`);
+	return [...(title === undefined ? [missing("title")] : []), ...(body === undefined ? [missing("body")] : [])];
+}
+
+function textFaults(field: string, text: string | undefined, maxChars: number, maxBytes: number): FieldFault[] {
+	if (text === undefined) return [];
+	// The quick test first: `length` counts UTF-16 units and is never less than the characters.
+	const chars = text.length <= maxChars ? text.length : [...text].length;
+	if (chars > maxChars)
+		return [fault(field, "tooLong", `"${field}" has ${chars} characters; at most ${maxChars} fit.`)];
+	const bytes = text.length * 3 <= maxBytes ? 0 : Buffer.byteLength(text);
+	if (bytes > maxBytes)
+		return [fault(field, "tooManyBytes", `"${field}" has ${bytes} bytes of UTF-8; at most ${maxBytes} fit.`)];
+	if (CONTROLS.test(text) || !text.isWellFormed())
+		return [fault(field, "unprintable", `"${field}" holds control characters or broken Unicode.`)];
+	return text.trim() === "" ? [fault(field, "blank", `"${field}" is blank.`)] : [];
+}
+
+function linkFaults(link: string | undefined): FieldFault[] {
+	if (link === undefined || !/^(javascript|data|vbscript|file):/i.test(link)) return [];
+	return [fault("link", "scheme", `"link" must not use the scheme ${link.slice(0, link.indexOf(":"))}.`)];
+}
+
+function momentFaults({ occurredAt, sendAt, expiresAt }: NewAlarm, nowMs: number): FieldFault[] {
+	const faults: FieldFault[] = [];
+	for (const [field, text] of Object.entries({ occurredAt, sendAt, expiresAt })) {
+		if (text !== undefined && Number.isNaN(Date.parse(text))) {
+			faults.push(fault(field, "moment", `"${field}" is no moment that exists: ${text}.`));
+		}
+	}
+	const sendMs = sendAt === undefined ? nowMs : Date.parse(sendAt);
+	if (sendMs < nowMs - SKEW_MS) faults.push(fault("sendAt", "past", `"sendAt" is past: ${sendAt}.`));
+	if (sendMs > nowMs + LIMITS.sendAheadDays * DAY_MS) {
+		faults.push(fault("sendAt", "tooFar", `"sendAt" is more than ${LIMITS.sendAheadDays} days ahead: ${sendAt}.`));
+	}
+	if (expiresAt !== undefined && Date.parse(expiresAt) <= Math.max(sendMs, nowMs)) {
+		faults.push(fault("expiresAt", "past", `"expiresAt" must be after now and after "sendAt": ${expiresAt}.`));
+	}
+	return faults;
+}
+
+function dataFaults(field: string, data: NewAlarm["data"]): FieldFault[] {
+	if (data === undefined) return [];
+	const bytes = Buffer.byteLength(JSON.stringify(data));
+	if (bytes > LIMITS.dataBytes) {
+		return [fault(field, "tooManyBytes", `"${field}" has ${bytes} bytes as JSON; at most ${LIMITS.dataBytes} fit.`)];
+	}
+	const wrong = wrongInside(data, field, 1);
+	return wrong === null ? [] : [wrong];
+}
+
+/** First fault below `value`; `depth` is that of `value` itself. */
+function wrongInside(value: JsonValue, path: string, depth: number): FieldFault | null {
+	if (typeof value === "string")
+		return value.isWellFormed() ? null : fault(path, "unprintable", `"${path}" holds broken Unicode.`);
+	if (typeof value !== "object" || value === null) return null;
+	if (depth > LIMITS.dataDepth)
+		return fault(path, "tooDeep", `"${path}" is nested more than ${LIMITS.dataDepth} deep.`);
+	for (const [key, inner] of Object.entries(value)) {
+		const wrong = keyFault(key, path) ?? wrongInside(inner, `${path}.${key}`, depth + 1);
+		if (wrong !== null) return wrong;
+	}
+	return null;
+}
+
+function keyFault(key: string, path: string): FieldFault | null {
+	const operator =
+		key.startsWith("$") || key.includes(".") || key.includes("\0") || key === "" || FORBIDDEN_KEYS.has(key);
+	return operator ? fault(path, "key", `"${path}" has the key ${JSON.stringify(key)}, which is not allowed.`) : null;
+}
+
+function fault(field: string, rule: string, message: string): FieldFault {
+	return { field, rule, message };
+}

@@ -1,0 +1,76 @@
+import { type AlarmId, parseId, showId } from "./ids.ts";
+import type { QueuedAlarm } from "./rows.ts";
+
+/**
+ * One queue message is one batch: a line per alarm, `<id> <json>\n`. The id stands apart so that an item whose JSON is
+ * broken still has its slot, and fails alone.
+ */
+export const BATCH_BYTES = 512 * 1024;
+export const BATCH_ITEMS = 300;
+
+/** One alarm on its way: its line without the newline, and the line's UTF-8 bytes. */
+export interface Item {
+	id: AlarmId;
+	line: string;
+	bytes: number;
+}
+
+/** An item as the worker finds it: readable, or with what is wrong. */
+export type Decoded =
+	| { id: AlarmId; queued: QueuedAlarm; line: string }
+	| { id: AlarmId | null; broken: string; line: string };
+
+export function encodeItem(id: AlarmId, queued: QueuedAlarm): Item {
+	const line = `${showId(id)} ${JSON.stringify(queued)}`;
+	return { id, line, bytes: Buffer.byteLength(line) + 1 };
+}
+
+export function encodeBatch(items: Item[]): string {
+	return items.map(({ line }) => line).join("\n");
+}
+
+/** How many of the waiting items go into the next batch: at least one, at most `BATCH_ITEMS` and `BATCH_BYTES`. */
+export function batchSize(waiting: Item[]): number {
+	let bytes = 0;
+	let count = 0;
+	for (const item of waiting) {
+		bytes += item.bytes;
+		if (count > 0 && (bytes > BATCH_BYTES || count === BATCH_ITEMS)) break;
+		count++;
+	}
+	return count;
+}
+
+/** Items cut into batches of their own (a bulk request). */
+export function cutBatches(items: Item[]): Item[][] {
+	const batches: Item[][] = [];
+	for (let rest = items; rest.length > 0; ) {
+		const count = batchSize(rest);
+		batches.push(rest.slice(0, count));
+		rest = rest.slice(count);
+	}
+	return batches;
+}
+
+export function decodeBatch(payload: Uint8Array): Decoded[] {
+	const text = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString();
+	return text.split("\n").map(decodeLine);
+}
+
+function decodeLine(line: string): Decoded {
+	const id = parseId(line.slice(0, 27));
+	if (id === null) return { id, broken: "the item does not begin with an alarm id", line };
+	try {
+		const queued: unknown = JSON.parse(line.slice(28));
+		if (isQueued(queued)) return { id, queued, line };
+		return { id, broken: "the item lacks its producer, time or alarm", line };
+	} catch (error) {
+		return { id, broken: error instanceof Error ? error.message : String(error), line };
+	}
+}
+
+function isQueued(value: unknown): value is QueuedAlarm {
+	if (typeof value !== "object" || value === null) return false;
+	const { producer, acceptedAtMs, alarm } = value as Partial<QueuedAlarm>;
+	return typeof producer === "string" && Number.isFinite(acceptedAtMs) && typeof alarm?.userId === "string";
+}

@@ -1,0 +1,20 @@
+import { idTimeMs } from "./ids.ts";
+
+/** Publish deadline and the clock difference that is still ready, with room to spare. */
+const MARGIN_MS = 10_000;
+
+/** What a lane's stream still holds: null when it is empty. */
+export interface Backlog {
+	oldestMs: number | null;
+}
+
+/** No alarm accepted before this moment is still on its way. `askedMs` is when the backlogs were asked for. */
+export function lowWatermark(backlogs: Backlog[], askedMs: number): number {
+	return Math.min(askedMs, ...backlogs.map(({ oldestMs }) => oldestMs ?? askedMs)) - MARGIN_MS;
+}
+
+/** Whether an id without a slot may still be on its way. In the future, or older than the watermark: it never was. */
+export function mayBePending(id: Uint8Array, watermarkMs: number | null, nowMs: number): boolean {
+	const timeMs = idTimeMs(id);
+	return timeMs <= nowMs + MARGIN_MS && (watermarkMs === null || timeMs >= watermarkMs);
+}

@@ -1,0 +1,90 @@
+import type { CollectionPlace, RoutingMap, ShardPlace, Tier } from "../contracts/routing.ts";
+import { alarmsOf, monthOfCollection, shardDatabase } from "./holdings.ts";
+import { idTimeMs, shardOf } from "./ids.ts";
+import { addMonths, type Month, monthOf } from "./periods.ts";
+
+/** One collection as a command needs it: which cluster, which database, which name, and which UUID it must still have. */
+export interface Target {
+	cluster: string;
+	database: string;
+	collection: string;
+	uuid: string;
+	tier: Tier;
+}
+
+/** The map of a new system: logical shards dealt over the clusters in turn. */
+export function firstMap(shardCount: number, clusterNames: string[], now: Date): RoutingMap {
+	const shards = Array.from({ length: shardCount }, (_, shard) => ({
+		cluster: clusterNames[shard % clusterNames.length] ?? "",
+		collections: {},
+	}));
+	const clusters = Object.fromEntries(clusterNames.map((name) => [name, { collections: {} }]));
+	return { version: 1, changedAt: now.toISOString(), shards, clusters };
+}
+
+export function shardPlace(map: RoutingMap, shard: number): ShardPlace {
+	const place = map.shards[shard];
+	if (place === undefined) throw new Error(`the routing map has no shard ${shard}`);
+	return place;
+}
+
+/** One collection of a shard, or null when the map does not know it. */
+export function shardTarget(map: RoutingMap, shard: number, collection: string): Target | null {
+	const { cluster, collections } = shardPlace(map, shard);
+	return targetOf(collections[collection], cluster, shardDatabase(shard), collection);
+}
+
+/** One collection that a cluster holds beside its shards, or null. */
+export function clusterTarget(map: RoutingMap, cluster: string, database: string, collection: string): Target | null {
+	return targetOf(map.clusters[cluster]?.collections[collection], cluster, database, collection);
+}
+
+function targetOf(place: CollectionPlace | undefined, cluster: string, database: string, collection: string) {
+	return place === undefined ? null : { cluster, database, collection, uuid: place.uuid, tier: place.tier };
+}
+
+/** Where the slot of an alarm id is: from the id alone, never from the clock. Null when its month has no collection. */
+export function slotOf(map: RoutingMap, id: Uint8Array): Target | null {
+	return shardTarget(map, shardOf(id, map.shards.length), alarmsOf(monthOf(idTimeMs(id))));
+}
+
+/** Months that a shard holds, newest first. */
+export function monthsHeld(map: RoutingMap, shard: number): Month[] {
+	const names = Object.keys(shardPlace(map, shard).collections);
+	return names
+		.map(monthOfCollection)
+		.filter((month) => month !== null)
+		.sort()
+		.reverse();
+}
+
+/** Whether a month without a collection is still to be made (wait for it) or over (the alarm is too late). */
+export function monthIsComing(month: Month, nowMs: number, ahead: number): boolean {
+	const current = monthOf(nowMs);
+	return month >= current && month <= addMonths(current, ahead);
+}
+
+/** One change of the map: collections that were made or are gone, per shard and per cluster. */
+export interface MapChange {
+	shards: { shard: number; name: string; uuid: string }[];
+	clusters: { cluster: string; name: string; uuid: string | null }[];
+}
+
+export function isEmptyChange(change: MapChange): boolean {
+	return change.shards.length === 0 && change.clusters.length === 0;
+}
+
+/** The next version of `map` with `change` in it; `map` stays as it is. A null uuid takes a collection out. */
+export function withChange(map: RoutingMap, change: MapChange, now: Date): RoutingMap {
+	const next = { ...structuredClone(map), version: map.version + 1, changedAt: now.toISOString() };
+	for (const { shard, name, uuid } of change.shards) {
+		shardPlace(next, shard).collections[name] = { tier: "service", uuid };
+	}
+	for (const { cluster, name, uuid } of change.clusters) {
+		const place = next.clusters[cluster] ?? { collections: {} };
+		next.clusters[cluster] = place;
+		if (uuid === null) delete place.collections[name];
+		else place.collections[name] = { tier: "service", uuid };
+	}
+	return next;
+}

@@ -1,0 +1,42 @@
+/** What a MongoDB write reply means. Pure, because this is where others lost alarms: an empty error list is not success. */
+
+export interface WriteReply {
+	ok?: number;
+	n?: number;
+	writeErrors?: { index: number; code: number; errmsg?: string }[];
+	writeConcernError?: { code: number; errmsg?: string };
+}
+
+/** Per document: it is there now; its slot was taken; a fence stands before it; the database will never take it; not known. */
+export type Verdict = "stored" | "taken" | "fenced" | "refused" | "unknown";
+
+export const DUPLICATE_KEY = 11_000;
+/** DocumentValidationFailure: the collection is fenced by a validator that rejects everything. */
+export const FENCED = 121;
+/** CollectionUUIDMismatch: the collection was dropped, renamed or replaced: reload the map. */
+export const MOVED = 361;
+
+/** Errors of one document that the same document will meet again (BadValue, TypeMismatch, BSONObjectTooLarge, InvalidBSON …). */
+const HOPELESS = new Set([2, 14, 22, 10334, 17280, 17420]);
+
+/** A verdict for each of `count` documents of one unordered insert. Anything that does not add up is unknown. */
+export function insertVerdicts(reply: WriteReply, count: number): Verdict[] {
+	const errors = reply.writeErrors ?? [];
+	const addsUp = reply.ok === 1 && !reply.writeConcernError && (reply.n ?? -1) + errors.length === count;
+	if (!addsUp) return Array<Verdict>(count).fill("unknown");
+	const verdicts = Array<Verdict>(count).fill("stored");
+	for (const { index, code } of errors) verdicts[index] = errorVerdict(code);
+	return verdicts;
+}
+
+function errorVerdict(code: number): Verdict {
+	if (code === DUPLICATE_KEY) return "taken";
+	if (code === FENCED) return "fenced";
+	return HOPELESS.has(code) ? "refused" : "unknown";
+}
+
+/** Wait before an attempt is made again: doubles from `firstMs` to `mostMs`; `chance` (0 to 1) spreads the callers. */
+export function backoffMs(attempt: number, firstMs: number, mostMs: number, chance: number): number {
+	const full = Math.min(firstMs * 2 ** Math.max(attempt - 1, 0), mostMs);
+	return Math.round(full / 2 + (full / 2) * chance);
+}

@@ -1,0 +1,56 @@
+import { isUtf8 } from "node:buffer";
+import type { IncomingMessage } from "node:http";
+import rawBody from "raw-body";
+import secureJson from "secure-json-parse";
+import { LIMITS } from "../contracts/alarm.ts";
+import { Fault } from "../contracts/errors.ts";
+
+/**
+ * Reads a JSON body within its limit. Our own order matters: moleculer-web would parse bodies before it authenticates.
+ * secure-json-parse refuses `__proto__`, which JSON.parse would hand on.
+ */
+export async function readJsonBody(req: IncomingMessage): Promise<Record<string, unknown>> {
+	assertJson(req);
+	const bytes = await readBytes(req);
+	const value = parse(bytes);
+	if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+	throw new Fault("BROKEN_JSON", "The body must be a JSON object.");
+}
+
+function assertJson(req: IncomingMessage): void {
+	const type = req.headers["content-type"] ?? "";
+	if (!/^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) {
+		throw new Fault(
+			"UNSUPPORTED_MEDIA_TYPE",
+			`Send Content-Type: application/json (given: ${type.slice(0, 80) || "none"}).`,
+		);
+	}
+	const encoding = req.headers["content-encoding"] ?? "identity";
+	if (encoding !== "identity")
+		throw new Fault("UNSUPPORTED_MEDIA_TYPE", `Bodies must not be compressed (given: ${encoding.slice(0, 80)}).`);
+}
+
+async function readBytes(req: IncomingMessage): Promise<Buffer> {
+	try {
+		return await rawBody(req, { limit: LIMITS.requestBytes, length: req.headers["content-length"] ?? null });
+	} catch (error) {
+		// What is still coming is read and thrown away, so that the client gets to see the answer.
+		req.resume();
+		if ((error as { type?: string }).type === "entity.too.large") {
+			throw new Fault("BODY_TOO_LARGE", `The body may have at most ${LIMITS.requestBytes} bytes.`);
+		}
+		throw new Fault("BAD_REQUEST", "The body ended early.");
+	}
+}
+
+function parse(bytes: Buffer): unknown {
+	if (!isUtf8(bytes)) throw new Fault("BROKEN_JSON", "The body is not UTF-8.");
+	try {
+		return secureJson.parse(bytes.toString(), undefined, { protoAction: "error", constructorAction: "error" });
+	} catch (error) {
+		throw new Fault(
+			"BROKEN_JSON",
+			`The body is not valid JSON: ${error instanceof Error ? error.message : String(error)}.`,
+		);
+	}
+}

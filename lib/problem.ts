@@ -1,0 +1,93 @@
+import type { FieldFault } from "../contracts/alarm.ts";
+import { ERRORS, type ErrorCode, isErrorCode } from "../contracts/errors.ts";
+
+/** Errors as callers of REST see them: problem+json (RFC 9457) with a stable code, and never a stack. */
+export interface Problem {
+	type: string;
+	title: string;
+	status: number;
+	code: ErrorCode;
+	detail: string;
+	faults?: FieldFault[];
+	/** Ids whose acceptance is not known. */
+	ids?: string[];
+	retryAfterS?: number;
+}
+
+/** What any error, of ours, of Moleculer or of another node, means to the caller. `action` is the one that was called, if known. */
+export function toProblem(error: unknown, action?: string): Problem {
+	const { type, message, data, code } = error as { type?: unknown; message?: string; data?: unknown; code?: unknown };
+	if (isErrorCode(type)) return problem(type, message ?? "", data as Record<string, unknown> | undefined);
+	if (type === "VALIDATION_ERROR")
+		return problem("VALIDATION_FAILED", "Some fields are not as they must be.", { faults: toFaults(data) });
+	if (type === "REQUEST_TIMEOUT" && action?.startsWith("alarm.create.")) {
+		return problem("ACCEPTANCE_UNKNOWN", "The creation was not answered in time; it may have been accepted.", {
+			retryAfterS: 2,
+		});
+	}
+	if (UNAVAILABLE.has(String(type)))
+		return problem("UNAVAILABLE", "A part of the service does not answer.", { retryAfterS: 1 });
+	if (code === 404) return problem("NOT_FOUND", "There is nothing at this address, or not for this method.");
+	if (code === 400) return problem("BAD_REQUEST", "The address cannot be read.");
+	return problem("INTERNAL", "Something went wrong on our side; it has been logged.");
+}
+
+/** Moleculer's and moleculer-web's words for a part that does not answer. */
+const UNAVAILABLE = new Set([
+	"REQUEST_TIMEOUT",
+	"REQUEST_SKIPPED",
+	"REQUEST_REJECTED",
+	"SERVICE_NOT_FOUND",
+	"SERVICE_NOT_AVAILABLE",
+	"ERR_SERVICE_UNAVAILABLE",
+	"SERVICE_UNAVAILABLE",
+	"QUEUE_FULL",
+	"GRACEFUL_STOPPING",
+]);
+
+function problem(code: ErrorCode, detail: string, data: Record<string, unknown> = {}): Problem {
+	const { status, title } = ERRORS[code];
+	const { faults, ids, retryAfterS } = data as Partial<Problem>;
+	return {
+		type: `/docs/errors#${code}`,
+		title,
+		status,
+		code,
+		detail,
+		...(faults && { faults }),
+		...(ids && { ids }),
+		...(retryAfterS !== undefined && { retryAfterS }),
+	};
+}
+
+/** One entry of fastest-validator's report. */
+export interface ShapeError {
+	type: string;
+	field?: string;
+	message?: string;
+	actual?: unknown;
+	expected?: unknown;
+}
+
+export function toFaults(report: unknown): FieldFault[] {
+	return Array.isArray(report) ? (report as ShapeError[]).flatMap(toFault) : [];
+}
+
+function toFault({ type, field = "", message = "", actual, expected }: ShapeError): FieldFault[] {
+	if (type === "objectStrict") {
+		return String(actual)
+			.split(", ")
+			.map((name) => ({ field: name, rule: "unknown", message: `There is no field "${name}".` }));
+	}
+	const shown =
+		type === "required"
+			? ""
+			: ` (given: ${brief(actual)}${expected === undefined ? "" : `; expected: ${brief(expected)}`})`;
+	return [{ field, rule: type, message: `${message}${shown}` }];
+}
+
+/** The offending value, short enough for a message. */
+function brief(value: unknown): string {
+	const text = value instanceof RegExp ? String(value) : (JSON.stringify(value) ?? "nothing");
+	return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}

@@ -1,0 +1,17 @@
+import { Validators } from "moleculer";
+import type { FieldFault } from "../contracts/alarm.ts";
+import { toFaults } from "./problem.ts";
+
+/** Moleculer's own validator, for what has no action of its own: the items of a bulk request. */
+const validator = new Validators.Fastest();
+
+export function shapeCheck(rules: Record<string, unknown>): (value: unknown) => FieldFault[] {
+	const check = validator.compile(rules);
+	return (value) => {
+		if (typeof value !== "object" || value === null || Array.isArray(value)) {
+			return [{ field: "", rule: "object", message: "An alarm must be a JSON object." }];
+		}
+		const report = check(value as Record<string, unknown>);
+		return report === true ? [] : toFaults(report);
+	};
+}

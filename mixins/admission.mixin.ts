@@ -1,0 +1,38 @@
+import type { Service, ServiceSchema } from "moleculer";
+import type { Config } from "../config.ts";
+import { Admission, type HasAdmission } from "../lib/admission.ts";
+import { addReadinessCheck } from "../lib/readiness.ts";
+import { share } from "../lib/shared.ts";
+import { CREDENTIALS_ID, type VersionedCredentials } from "../stores/credentials.ts";
+import { HeldDocument } from "../stores/held-document.ts";
+import { shareClusters } from "./clusters.ts";
+
+interface Vars extends HasAdmission {
+	releaseAdmission: () => Promise<void>;
+}
+
+/** Checks callers against the stored credentials: one memory of them per process. */
+export function admission(config: Config): Partial<ServiceSchema> {
+	return {
+		async started(this: Service & Vars) {
+			const clusters = shareClusters(this, config);
+			const shared = share(this.broker, CREDENTIALS_ID, () => {
+				const held = new HeldDocument<VersionedCredentials>(clusters.value, CREDENTIALS_ID, {
+					onError: (error) => this.logger.warn(`the credentials could not be loaded: ${error}`),
+				});
+				return { value: { held, check: new Admission(() => held.current) }, close: () => held.stop() };
+			});
+			this.admission = shared.value.check;
+			this.releaseAdmission = async () => {
+				await shared.release();
+				await clusters.release();
+			};
+			const { held } = shared.value;
+			addReadinessCheck(this.broker, "credentials", () => (held.isLoaded ? null : "they have not been loaded yet"));
+			await held.start();
+		},
+		async stopped(this: Service & Vars) {
+			await this.releaseAdmission?.();
+		},
+	} as unknown as Partial<ServiceSchema>;
+}

@@ -1,0 +1,37 @@
+import { realpathSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import { makeWritable } from "../embedded/server-process.ts";
+
+/** The clone. */
+export const ROOT = path.dirname(path.dirname(import.meta.dirname));
+
+/** Where downloaded binaries are kept, whatever the run directory is. */
+export const CACHE_DIR = path.join(ROOT, ".run");
+
+/** All that one `npm start` writes. */
+export interface RunDir {
+	root: string;
+	logs: string;
+	lock: string;
+	ready: string;
+	credentials: string;
+	pids: string;
+}
+
+/** Makes the run directory; its real path, because processes are recognised by it. */
+export async function openRunDir(wanted: string | undefined): Promise<RunDir> {
+	const chosen = path.resolve(wanted || CACHE_DIR);
+	await makeWritable(chosen);
+	const root = realpathSync(chosen);
+	const inside = (name: string) => path.join(root, name);
+	await mkdir(inside("logs"), { recursive: true });
+	return {
+		root,
+		logs: inside("logs"),
+		lock: inside("start.lock"),
+		ready: inside("ready.json"),
+		credentials: inside("credentials.json"),
+		pids: inside("pids.json"),
+	};
+}

@@ -1,0 +1,40 @@
+import { connect } from "nats";
+import type { Config } from "../config.ts";
+import { LANES } from "../contracts/alarm.ts";
+import { Clusters } from "../stores/clusters.ts";
+import { ensureCollections, ensureMap } from "../stores/routing-map.ts";
+import { ensureLane } from "../streams/lanes.ts";
+import { setUpCredentials } from "./credentials.ts";
+
+/**
+ * Sets the system up: the map with its number of shards, months, streams, and (into `credentialsFile`, if given) first credentials.
+ * Can run any number of times.
+ */
+export async function setUp(config: Config, credentialsFile: string | undefined): Promise<void> {
+	const clusters = new Clusters(config);
+	try {
+		const map = await ensureMap(clusters, config.logicalShards, new Date());
+		const { errors } = await ensureCollections(clusters, map, new Date());
+		if (errors.length > 0) throw errors[0];
+		await setUpLanes(config);
+		if (credentialsFile !== undefined) await setUpCredentials(clusters, credentialsFile);
+	} finally {
+		await clusters.close();
+	}
+}
+
+async function setUpLanes(config: Config): Promise<void> {
+	const connection = await connect({ servers: config.natsUrl.split(","), timeout: 5_000 });
+	try {
+		const manager = await connection.jetstreamManager();
+		const size = {
+			maxBytes: config.streamMaxBytes,
+			replicas: config.streamReplicas,
+			maxAckPending: 4 * config.workerPrefetch,
+			ackWaitMs: config.ackWaitMs,
+		};
+		for (const lane of LANES) await ensureLane(manager, lane, size);
+	} finally {
+		await connection.close();
+	}
+}

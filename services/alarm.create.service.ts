@@ -1,0 +1,115 @@
+import type { Service, ServiceSchema } from "moleculer";
+import type { Config } from "../config.ts";
+import { type BulkItem, LANES, type Lane, type NewAlarm } from "../contracts/alarm.ts";
+import { BULK, NEW_ALARM } from "../contracts/rules.ts";
+import { showId } from "../domain/ids.ts";
+import { invalid, prepare, type Submission } from "../domain/submission.ts";
+import type { HasAdmission } from "../lib/admission.ts";
+import { toProblem } from "../lib/problem.ts";
+import { defineService } from "../lib/service.ts";
+import { shapeCheck } from "../lib/shape.ts";
+import { admission } from "../mixins/admission.mixin.ts";
+import { type HasStreams, jetstream } from "../mixins/jetstream.mixin.ts";
+import { BatchNumbers, LanePublisher } from "../streams/publisher.ts";
+
+type Publishers = Record<Lane, LanePublisher>;
+interface Vars extends HasStreams, HasAdmission {
+	publishers: Publishers;
+}
+
+const itemFaults = shapeCheck(NEW_ALARM);
+
+/** Accepts alarms: checked, packed, on a durable disk, answered. Never reads a database on the way. */
+export default function alarmCreate(config: Config): ServiceSchema {
+	return defineService<"alarm.create", Vars>({
+		name: "alarm.create",
+		mixins: [jetstream(config, "publish"), admission(config)],
+		actions: {
+			submit: {
+				access: ["producer"],
+				params: NEW_ALARM,
+				async handler(ctx, caller) {
+					const { item, lane, acceptedAtMs } = prepare(ctx.params, caller.name, Date.now(), "realtime");
+					await this.publishers[lane].publish(item);
+					return {
+						id: showId(item.id),
+						status: "accepted",
+						via: "queue",
+						acceptedAt: new Date(acceptedAtMs).toISOString(),
+					};
+				},
+			},
+			bulk: {
+				access: ["producer"],
+				params: BULK,
+				async handler(ctx, caller) {
+					const prepared = ctx.params.alarms.map((alarm) => prepareItem(alarm, caller.name, Date.now()));
+					const items = await publishAll(this.publishers, prepared);
+					const accepted = items.filter((item) => "id" in item).length;
+					return { accepted, rejected: items.length - accepted, items };
+				},
+			},
+		},
+		async started() {
+			this.publishers = publishersOf(this);
+		},
+	});
+}
+
+function publishersOf(service: Service & HasStreams): Publishers {
+	const numbers = new BatchNumbers();
+	const publishers = LANES.map((lane) => [lane, new LanePublisher(lane, () => service.streams.jetstream, numbers)]);
+	return Object.fromEntries(publishers) as Publishers;
+}
+
+/** A submission, or what is wrong with the item: one bad item does not refuse the others. */
+function prepareItem(alarm: unknown, producer: string, nowMs: number): Submission | BulkItem {
+	try {
+		const faults = itemFaults(alarm);
+		if (faults.length > 0) throw invalid(faults);
+		return prepare(alarm as NewAlarm, producer, nowMs, "bulk");
+	} catch (error) {
+		return itemError(error);
+	}
+}
+
+function itemError(error: unknown): BulkItem {
+	const { code, detail, faults, ids } = toProblem(error, "alarm.create.bulk");
+	return { error: { code, message: detail, ...(faults && { faults }), ...(ids && { ids }) } };
+}
+
+async function publishAll(publishers: Publishers, prepared: (Submission | BulkItem)[]): Promise<BulkItem[]> {
+	const submissions = prepared.filter((one) => "item" in one);
+	const done = new Map<Submission, BulkItem>();
+	await Promise.all(
+		LANES.map((lane) =>
+			publishLane(
+				publishers[lane],
+				submissions.filter((one) => one.lane === lane),
+				done,
+			),
+		),
+	);
+	return prepared.map((one) => ("item" in one ? (done.get(one) ?? itemError(undefined)) : one));
+}
+
+async function publishLane(
+	publisher: LanePublisher,
+	submissions: Submission[],
+	done: Map<Submission, BulkItem>,
+): Promise<void> {
+	const settled = await publisher.publishMany(submissions.map(({ item }) => item));
+	submissions.forEach((submission, index) => {
+		const one = settled[index];
+		done.set(
+			submission,
+			one?.status === "fulfilled" ? { id: showId(submission.item.id) } : unknownItem(submission, one?.reason),
+		);
+	});
+}
+
+/** An item whose acceptance is not known keeps its own id, to be asked about. */
+function unknownItem({ item }: Submission, reason: unknown): BulkItem {
+	const { code, detail } = toProblem(reason, "alarm.create.bulk");
+	return { error: { code, message: detail, ids: [showId(item.id)] } };
+}

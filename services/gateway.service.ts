@@ -1,0 +1,174 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Context, Service, ServiceSchema } from "moleculer";
+import ApiGateway from "moleculer-web";
+import type { Config } from "../config.ts";
+import type { ActionName, Meta } from "../contracts/actions.ts";
+import type { BulkAnswer } from "../contracts/alarm.ts";
+import { Fault } from "../contracts/errors.ts";
+import type { HasAdmission } from "../lib/admission.ts";
+import { readJsonBody } from "../lib/json-body.ts";
+import { toProblem } from "../lib/problem.ts";
+import { readinessOf } from "../lib/readiness.ts";
+import { admission } from "../mixins/admission.mixin.ts";
+
+/** REST, and nothing else: explicit aliases only; who is calling is checked before a body is read. */
+
+type Gateway = Service & HasAdmission;
+interface Req extends IncomingMessage {
+	$ctx: Context<unknown, Meta>;
+	$params:
+		| { query?: Record<string, unknown>; body?: unknown; params?: Record<string, string> }
+		| Record<string, unknown>;
+	$alias?: { action?: string };
+	query: Record<string, unknown>;
+	body?: Record<string, unknown>;
+}
+type Next = (error?: unknown) => void;
+
+const ALIASES = {
+	"POST /v1/alarms": "alarm.create.submit",
+	"POST /v1/alarms/bulk": "alarm.create.bulk",
+	"GET /v1/alarms/:id/status": "alarm.query.status",
+	"GET /v1/users/:userId/alarms": "alarm.query.list",
+	"GET /v1/users/:userId/alarms/unread-count": "alarm.query.unreadCount",
+	"POST /v1/users/:userId/alarms/read-all": "alarm.query.readAll",
+	"GET /v1/users/:userId/alarms/:id": "alarm.query.get",
+	"PATCH /v1/users/:userId/alarms/:id": "alarm.query.mark",
+	"DELETE /v1/users/:userId/alarms/:id": "alarm.query.hide",
+	"GET /v1/ops/map": "shard.router.map",
+} satisfies Record<string, ActionName>;
+
+/** What an action's success is in HTTP, where it is not 200. */
+const SUCCESS: Partial<Record<ActionName, (answer: unknown) => number>> = {
+	"alarm.create.submit": () => 202,
+	"alarm.create.bulk": (answer) => ((answer as BulkAnswer).rejected === 0 ? 202 : 207),
+	"alarm.query.hide": () => 204,
+};
+
+const HAS_BODY = new Set(["POST", "PATCH", "PUT"]);
+/** A creation is answered within 3 s, a read within 5; a client that sends its request more slowly is cut off. */
+const SLOWEST_REQUEST_MS = 30_000;
+
+export default function gateway(config: Config): ServiceSchema {
+	return {
+		name: "gateway",
+		mixins: [ApiGateway, admission(config)],
+		settings: {
+			port: config.port,
+			ip: config.bindAddress,
+			requestTimeout: SLOWEST_REQUEST_MS,
+			logRequest: config.requestLog ? "info" : null,
+			logRequestParams: null,
+			logResponse: config.requestLog ? "info" : null,
+			logRouteRegistration: null,
+			// No nested objects out of a query: ?filter[$ne]=x is a field of that odd name, and refused as unknown.
+			qsOptions: { depth: 0, parameterLimit: 50, plainObjects: true, allowPrototypes: true },
+			onError: sendProblem,
+			routes: [
+				{
+					path: "/",
+					aliases: ALIASES,
+					mappingPolicy: "restrict",
+					whitelist: Object.values(ALIASES),
+					mergeParams: false,
+					bodyParsers: false,
+					logging: config.requestLog,
+					pathToRegexpOptions: { sensitive: true },
+					use: [authenticate, readBody],
+					onBeforeCall: composeParams,
+					onAfterCall: setStatus,
+				},
+				{ path: "/health", aliases: { "GET live": live, "GET ready": ready }, bodyParsers: false, logging: false },
+			],
+		},
+		// The mixin would let any node on the bus add a route.
+		actions: { listAliases: false, addRoute: false, removeRoute: false },
+	} as unknown as ServiceSchema;
+}
+
+function live(_req: unknown, res: ServerResponse): void {
+	sendJson(res, 200, { status: "live" });
+}
+
+function ready(this: Gateway, _req: unknown, res: ServerResponse): void {
+	const readiness = readinessOf(this.broker);
+	sendJson(res, readiness.status === "ready" ? 200 : 503, readiness);
+}
+
+function sendJson(res: ServerResponse, status: number, body: unknown, type = "application/json"): void {
+	res.writeHead(status, { "Content-Type": `${type}; charset=utf-8` });
+	res.end(JSON.stringify(body));
+}
+
+/** Before the body is read: a stranger gets no memory of ours. */
+async function authenticate(this: Gateway, req: Req, _res: ServerResponse, next: Next): Promise<void> {
+	try {
+		const auth = bearerOf(req);
+		await this.admission.identify(auth);
+		if (auth !== undefined) req.$ctx.meta.auth = auth;
+		next();
+	} catch (error) {
+		req.resume();
+		next(error);
+	}
+}
+
+function bearerOf(req: IncomingMessage): string | undefined {
+	return /^Bearer (\S{1,4096})$/i.exec(req.headers.authorization ?? "")?.[1];
+}
+
+async function readBody(this: Gateway, req: Req, _res: ServerResponse, next: Next): Promise<void> {
+	try {
+		if (HAS_BODY.has(req.method ?? "")) req.body = await readJsonBody(req);
+		next();
+	} catch (error) {
+		next(error);
+	}
+}
+
+/** One flat object for the action: the body or the query, and the path. A field of the path cannot be given twice. */
+function composeParams(this: Gateway, _ctx: Context, _route: unknown, req: Req): void {
+	const { params: path = {} } = req.$params as { params?: Record<string, string> };
+	const sent = req.body ?? req.query;
+	const strange = req.body === undefined ? [] : Object.keys(req.query);
+	const twice = Object.keys(sent).filter((field) => field in path);
+	refuseFields([...strange, ...twice]);
+	req.$params = { ...sent, ...path, ...keyOf(req, sent) };
+}
+
+/** The Idempotency-Key header of a single creation; the body may carry the same key, but not another one. */
+function keyOf(req: Req, sent: Record<string, unknown>): { idempotencyKey?: string } {
+	const key = req.headers["idempotency-key"];
+	if (typeof key !== "string" || req.$alias?.action !== "alarm.create.submit") return {};
+	if (sent.idempotencyKey === undefined || sent.idempotencyKey === key) return { idempotencyKey: key };
+	const message = "The Idempotency-Key header and the field idempotencyKey differ; send one of them.";
+	throw new Fault("VALIDATION_FAILED", message, { faults: [{ field: "idempotencyKey", rule: "differs", message }] });
+}
+
+function refuseFields(names: string[]): void {
+	if (names.length === 0) return;
+	const faults = names.map((field) => ({ field, rule: "unknown", message: `"${field}" cannot be given here.` }));
+	throw new Fault("VALIDATION_FAILED", "Some fields are not as they must be.", { faults });
+}
+
+function setStatus(
+	this: Gateway,
+	_ctx: Context,
+	_route: unknown,
+	req: Req,
+	res: ServerResponse,
+	answer: unknown,
+): unknown {
+	const status = SUCCESS[req.$alias?.action as ActionName]?.(answer);
+	if (status !== undefined) res.statusCode = status;
+	return answer;
+}
+
+function sendProblem(this: Gateway, req: Req, res: ServerResponse, error: unknown): void {
+	if (res.headersSent) return void res.destroy();
+	const { retryAfterS, ...problem } = toProblem(error, req.$alias?.action);
+	if (problem.status === 500) this.logger.error(error instanceof Error ? error.stack : error);
+	if (problem.status === 401) res.setHeader("WWW-Authenticate", "Bearer");
+	if (retryAfterS !== undefined) res.setHeader("Retry-After", retryAfterS);
+	sendJson(res, problem.status, problem, "application/problem+json");
+}

@@ -1,0 +1,78 @@
+import type { Service, ServiceSchema } from "moleculer";
+import type { Config } from "../config.ts";
+import { NOTHING } from "../contracts/rules.ts";
+import type { HasAdmission } from "../lib/admission.ts";
+import { broadcast, defineService } from "../lib/service.ts";
+import { admission } from "../mixins/admission.mixin.ts";
+import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
+import { copyCredentials, loadCredentials } from "../stores/credentials.ts";
+import { ensureCollections } from "../stores/routing-map.ts";
+
+interface Vars extends HasRouting, HasAdmission {
+	upkeepTimer: NodeJS.Timeout;
+	upkeep: Promise<string[]> | null;
+}
+
+const UPKEEP_MS = 30_000;
+
+/** Keeps the map and what it names: months and days made ahead, copies fresh. Nobody asks it on a hot path. */
+export default function shardRouter(config: Config): ServiceSchema {
+	return defineService<"shard.router", Vars>({
+		name: "shard.router",
+		mixins: [routing(config), admission(config)],
+		actions: {
+			map: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					return this.routing.current;
+				},
+			},
+			ensureCollections: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					return { created: await upkeepOnce(this) };
+				},
+			},
+		},
+		async started() {
+			this.upkeep = null;
+			this.upkeepTimer = setInterval(() => void upkeepQuietly(this), UPKEEP_MS).unref();
+			void upkeepQuietly(this);
+		},
+		async stopped() {
+			clearInterval(this.upkeepTimer);
+			await this.upkeep?.catch(() => undefined);
+		},
+	});
+}
+
+/** One round at a time in this process; several processes at once agree by compare-and-set. */
+function upkeepOnce(service: Service & Vars): Promise<string[]> {
+	service.upkeep ??= doUpkeep(service).finally(() => {
+		service.upkeep = null;
+	});
+	return service.upkeep;
+}
+
+async function doUpkeep(service: Service & Vars): Promise<string[]> {
+	await service.routing.reload();
+	const before = service.routing.current;
+	const { map, created, errors } = await ensureCollections(service.clusters, before, new Date());
+	service.routing.take(map);
+	for (const error of errors) service.logger.warn(`a collection could not be made: ${error}`);
+	if (map.version > before.version) await broadcast(service.broker, "shard.map.changed", { version: map.version });
+	const credentials = await loadCredentials(service.clusters);
+	if (credentials !== null) await copyCredentials(service.clusters, credentials);
+	return created;
+}
+
+async function upkeepQuietly(service: Service & Vars): Promise<void> {
+	try {
+		const created = await upkeepOnce(service);
+		if (created.length > 0) service.logger.info(`made ${created.length} collections: ${created.join(", ")}`);
+	} catch (error) {
+		service.logger.warn(`upkeep of the map failed and is tried again: ${error}`);
+	}
+}

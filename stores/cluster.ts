@@ -1,0 +1,116 @@
+import { type Document, MongoClient, MongoError } from "mongodb";
+import { Fault } from "../contracts/errors.ts";
+
+/** One MongoDB cluster, connected lazily and checked at first contact. */
+
+/** mongod 6.0: the first with clustered collections that take `collectionUUID`. */
+const LEAST_WIRE_VERSION = 17;
+/** Half of the query's callers' patience; a page takes a few ms. */
+export const READ_MS = 2_000;
+
+// facts.md 11: `timeoutMS` does nothing in 7.9; these four together notice a frozen server in 4-6 s.
+const CLIENT_OPTIONS = {
+	appName: "alarm-service",
+	socketTimeoutMS: 5_000,
+	connectTimeoutMS: 2_000,
+	serverSelectionTimeoutMS: 2_000,
+	heartbeatFrequencyMS: 2_000,
+	maxPoolSize: 64,
+	promoteBuffers: true,
+	writeConcern: { w: "majority", journal: true },
+} as const;
+
+/** A server that answers, but with a setting on which the service's promises do not hold: the start is refused. */
+export class WrongServer extends Error {
+	override readonly name = "WrongServer";
+}
+
+export class Cluster {
+	readonly name: string;
+	readonly #client: MongoClient;
+	#checked: Promise<void> | null = null;
+	#isChecked = false;
+
+	constructor(name: string, uri: string) {
+		this.name = name;
+		this.#client = new MongoClient(uri, CLIENT_OPTIONS);
+	}
+
+	/** Runs one command. @throws {Fault} UNAVAILABLE when the cluster does not answer; every other error as the driver has it. */
+	async command(database: string, command: Document): Promise<Document> {
+		try {
+			if (!this.#isChecked) await this.check();
+			return await this.#client.db(database).command(command);
+		} catch (error) {
+			throw isOutage(error) ? away(this.name, error) : error;
+		}
+	}
+
+	/** Runs one read, and once more when the first failed for a passing reason: the driver does not retry commands. */
+	async read(database: string, command: Document): Promise<Document> {
+		const limited = { ...command, maxTimeMS: READ_MS };
+		try {
+			return await this.command(database, limited);
+		} catch (error) {
+			if (!isRetryable(error)) throw error;
+			return this.command(database, limited);
+		}
+	}
+
+	/** @throws {WrongServer} once it answers and is a standalone, or too old. */
+	check(): Promise<void> {
+		this.#checked ??= this.#hello().catch((error: unknown) => {
+			this.#checked = null;
+			throw error;
+		});
+		return this.#checked;
+	}
+
+	async #hello(): Promise<void> {
+		const hello = await this.#client.db("admin").command({ hello: 1 });
+		const fault = wrongSetting(hello);
+		if (fault !== null) throw new WrongServer(`the MongoDB cluster ${this.name} ${fault}`);
+		this.#isChecked = true;
+	}
+
+	close(): Promise<void> {
+		return this.#client.close();
+	}
+}
+
+function wrongSetting(hello: Document): string | null {
+	if (hello.setName === undefined && hello.msg !== "isdbgrid") {
+		return "is a standalone mongod; the service needs a replica set (one node is enough): start it with --replSet";
+	}
+	return hello.maxWireVersion < LEAST_WIRE_VERSION ? "is older than MongoDB 6.0; bring 6.0 or newer" : null;
+}
+
+function isRetryable(error: unknown): boolean {
+	return isAway(error) || (error instanceof MongoError && error.hasErrorLabel("RetryableReadError"));
+}
+
+/** True when a cluster did not answer, or not in time: nothing is known of the command. */
+export function isAway(error: unknown): boolean {
+	return error instanceof Fault && error.type === "UNAVAILABLE";
+}
+
+function away(name: string, cause: unknown): Fault {
+	const fault = new Fault("UNAVAILABLE", "A database does not answer; try again in a moment.", {
+		retryAfterS: 1,
+		cluster: name,
+	});
+	fault.cause = cause;
+	return fault;
+}
+
+// Not primary, shutting down, stepping down, interrupted, exceeded time limit, primary not found.
+const OUTAGE_CODES = new Set([50, 91, 189, 202, 262, 10107, 11600, 11602, 13435, 13436]);
+
+function isOutage(error: unknown): boolean {
+	if (!(error instanceof MongoError)) return false;
+	const network =
+		/^Mongo(Network|NetworkTimeout|ServerSelection|PoolCleared|PoolClosed|WaitQueueTimeout|TopologyClosed|NotConnected)/.test(
+			error.name,
+		);
+	return network || OUTAGE_CODES.has(Number(error.code));
+}

@@ -1,0 +1,56 @@
+import { type Document, MongoServerError, UUID } from "mongodb";
+import type { Holding } from "../domain/holdings.ts";
+import type { Cluster } from "./cluster.ts";
+
+/** The only place where collections are made: an insert into a missing month would quietly make an ordinary one. */
+
+const NAMESPACE_EXISTS = 48;
+
+/** Makes the collection if it is not there, and tells its UUID (hex). */
+export async function ensureCollection(
+	cluster: Cluster,
+	database: string,
+	name: string,
+	holding: Holding,
+): Promise<string> {
+	try {
+		await cluster.command(database, createCommand(name, holding));
+	} catch (error) {
+		if (!(error instanceof MongoServerError && error.code === NAMESPACE_EXISTS)) throw error;
+	}
+	return uuidOf(cluster, database, name);
+}
+
+function createCommand(name: string, { engine }: Holding): Document {
+	const command = { create: name, clusteredIndex: { key: { _id: 1 }, unique: true } };
+	return engine === null ? command : { ...command, storageEngine: { wiredTiger: { configString: engine } } };
+}
+
+async function uuidOf(cluster: Cluster, database: string, name: string): Promise<string> {
+	const reply = await cluster.command(database, { listCollections: 1, filter: { name } });
+	const [found] = reply.cursor.firstBatch as { info: { uuid: UUID }; options: { clusteredIndex?: unknown } }[];
+	if (found === undefined) throw new Error(`${database}.${name} on ${cluster.name} vanished while it was being made`);
+	if (found.options.clusteredIndex === undefined) {
+		throw new Error(
+			`${database}.${name} on ${cluster.name} is an ordinary collection where a clustered one must be: rename it away`,
+		);
+	}
+	return found.info.uuid.toString("hex");
+}
+
+/** Drops the collection if it still is the one with this UUID; gone already is as good. */
+export async function dropCollection(cluster: Cluster, database: string, name: string, uuid: string): Promise<void> {
+	try {
+		await cluster.command(database, { drop: name, collectionUUID: uuidBinary(uuid) });
+	} catch (error) {
+		if (!(error instanceof MongoServerError && (error.code === 26 || error.code === 361))) throw error;
+	}
+}
+
+const known = new Map<string, UUID>();
+/** A UUID as commands take it. Kept, because every hot-path command needs one of a few. */
+export function uuidBinary(hex: string): UUID {
+	const kept = known.get(hex) ?? new UUID(hex);
+	known.set(hex, kept);
+	return kept;
+}

@@ -1,0 +1,23 @@
+import type { Credentials } from "../domain/access.ts";
+import type { Clusters } from "./clusters.ts";
+import { copyDocument, loadDocument, replaceDocument, type Versioned } from "./documents.ts";
+
+export const CREDENTIALS_ID = "credentials";
+export type VersionedCredentials = Credentials & Versioned;
+
+export function loadCredentials(clusters: Clusters): Promise<VersionedCredentials | null> {
+	return loadDocument<VersionedCredentials>(clusters, CREDENTIALS_ID);
+}
+
+/** Changes the credentials by compare-and-set, again when somebody else was first. */
+export async function changeCredentials(clusters: Clusters, change: (held: Credentials) => Credentials): Promise<void> {
+	const held = await loadCredentials(clusters);
+	const { keys, customerKeys } = change(held ?? { keys: [], customerKeys: [] });
+	const next = { version: (held?.version ?? 0) + 1, keys, customerKeys };
+	if (!(await replaceDocument(clusters, CREDENTIALS_ID, next))) await changeCredentials(clusters, change);
+}
+
+/** Brings the copies on clusters that were away up to date. */
+export function copyCredentials(clusters: Clusters, held: VersionedCredentials): Promise<void> {
+	return copyDocument(clusters, CREDENTIALS_ID, held);
+}

@@ -1,0 +1,83 @@
+import { type Document, MongoServerError } from "mongodb";
+import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, META_DATABASE, META_HOLDINGS } from "../domain/holdings.ts";
+import { DUPLICATE_KEY } from "../domain/verdicts.ts";
+import type { Cluster } from "./cluster.ts";
+import type { Clusters } from "./clusters.ts";
+import { ensureCollection } from "./collections.ts";
+
+/**
+ * Small versioned documents that every process holds in memory (the routing map, the credentials). Written by compare-and-set in the
+ * meta database, then copied to every service cluster, so that a process can start while the meta database is away.
+ */
+export interface Versioned {
+	version: number;
+}
+const COLLECTION = "documents";
+
+/** Makes the places where the documents lie, before the first is written. */
+export async function ensureDocuments(clusters: Clusters): Promise<void> {
+	await ensureCollection(clusters.meta, META_DATABASE, COLLECTION, META_HOLDINGS.documents);
+	for (const cluster of clusters.service.values()) {
+		await ensureCollection(cluster, CLUSTER_DATABASE, COLLECTION, CLUSTER_HOLDINGS.documents);
+	}
+}
+
+/** The highest version that any reachable cluster has; null when none has any. @throws when no cluster answers. */
+export async function loadDocument<T extends Versioned>(clusters: Clusters, id: string): Promise<T | null> {
+	const places: [Cluster, string][] = [[clusters.meta, META_DATABASE]];
+	for (const cluster of clusters.service.values()) places.push([cluster, CLUSTER_DATABASE]);
+	const found = await Promise.allSettled(places.map(([cluster, database]) => readDocument<T>(cluster, database, id)));
+	const read = found.filter((one) => one.status === "fulfilled").map(({ value }) => value);
+	if (read.length === 0) throw (found[0] as PromiseRejectedResult).reason;
+	const known = read.filter((one) => one !== null);
+	return known.reduce<T | null>((best, one) => (best === null || one.version > best.version ? one : best), null);
+}
+
+async function readDocument<T>(cluster: Cluster, database: string, id: string): Promise<T | null> {
+	const reply = await cluster.read(database, { find: COLLECTION, filter: { _id: id }, limit: 1, singleBatch: true });
+	const [row] = reply.cursor.firstBatch as { body: T }[];
+	return row?.body ?? null;
+}
+
+/** Writes `next` if the stored version is still the one before it (version 1: if there is none yet). False: somebody else was first. */
+export async function replaceDocument<T extends Versioned>(clusters: Clusters, id: string, next: T): Promise<boolean> {
+	const row = { _id: id, version: next.version, body: next };
+	const done = await (next.version === 1 ? insertFirst(clusters.meta, row) : compareAndSet(clusters.meta, row));
+	if (done) await copyDocument(clusters, id, next);
+	return done;
+}
+
+async function insertFirst(meta: Cluster, row: Document): Promise<boolean> {
+	const reply = await meta.command(META_DATABASE, { insert: COLLECTION, documents: [row], writeConcern: MAJORITY });
+	const [error] = reply.writeErrors ?? [];
+	if (error !== undefined && error.code !== DUPLICATE_KEY)
+		throw new Error(`${row._id} cannot be stored: ${error.errmsg}`);
+	return reply.n === 1;
+}
+
+async function compareAndSet(meta: Cluster, row: Document): Promise<boolean> {
+	const reply = await meta.command(META_DATABASE, {
+		update: COLLECTION,
+		updates: [{ q: { _id: row._id, version: row.version - 1 }, u: row }],
+		writeConcern: MAJORITY,
+	});
+	return reply.n === 1;
+}
+
+/** Copies to every service cluster that answers; the others get it the next time. Never replaces a newer version. */
+export async function copyDocument<T extends Versioned>(clusters: Clusters, id: string, body: T): Promise<void> {
+	const row = { _id: id, version: body.version, body };
+	await Promise.allSettled([...clusters.service.values()].map((cluster) => copyTo(cluster, row)));
+}
+
+async function copyTo(cluster: Cluster, row: Document): Promise<void> {
+	const updates = [{ q: { _id: row._id, version: { $lt: row.version } }, u: row, upsert: true }];
+	try {
+		await cluster.command(CLUSTER_DATABASE, { update: COLLECTION, updates, writeConcern: MAJORITY });
+	} catch (error) {
+		// The upsert collides with a row that is as new or newer: nothing to do.
+		if (!(error instanceof MongoServerError && error.code === DUPLICATE_KEY)) throw error;
+	}
+}
+
+export const MAJORITY = { w: "majority", j: true };

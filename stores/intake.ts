@@ -1,0 +1,197 @@
+import type { Document } from "mongodb";
+import type { Lane } from "../contracts/alarm.ts";
+import type { FailureCode } from "../contracts/errors.ts";
+import type { RoutingMap } from "../contracts/routing.ts";
+import { SHARD_HOLDINGS } from "../domain/holdings.ts";
+import { idTimeMs, shardOf } from "../domain/ids.ts";
+import { monthOf } from "../domain/periods.ts";
+import { monthIsComing, shardTarget, slotOf, type Target } from "../domain/routing.ts";
+import { type FailureRow, isTombstone, type Slot } from "../domain/rows.ts";
+import { buried, type Decision } from "../domain/triage.ts";
+import { insertVerdicts, type Verdict } from "../domain/verdicts.ts";
+import { isAway } from "./cluster.ts";
+import type { Clusters } from "./clusters.ts";
+import type { HeldDocument } from "./held-document.ts";
+import { findIn, insertInto, isMoved } from "./shard-command.ts";
+
+/** What became of one item: it is safe in the database, or it has to come again. */
+export type Outcome = { safe: true; as: "stored" | "taken" | "failed" } | { safe: false; why: string };
+
+export interface IntakeDeps {
+	clusters: Clusters;
+	routing: HeldDocument<RoutingMap>;
+	lane: Lane;
+	nowMs: () => number;
+}
+
+// One command carries at most so much: far below the server's 48 MB, and small enough that shards take turns.
+const COMMAND_ROWS = 1_000;
+
+/** Puts every decision into its slot: grouped by shard and month, sorted by `_id`, with majority and journal. In the order given. */
+export async function takeIn(deps: IntakeDeps, decisions: Decision[]): Promise<Outcome[]> {
+	const outcomes = new Map<Decision, Outcome>();
+	const groups = groupBySlot(deps.routing.current, decisions);
+	await Promise.all([...groups.values()].map((group) => fillGroup(deps, group, outcomes)));
+	return decisions.map((decision) => outcomes.get(decision) ?? comesAgain("it was not reached"));
+}
+
+interface Group {
+	target: Target | null;
+	decisions: Decision[];
+}
+
+function groupBySlot(map: RoutingMap, decisions: Decision[]): Map<string, Group> {
+	const groups = new Map<string, Group>();
+	for (const decision of decisions) {
+		const key = `${shardOf(decision.id, map.shards.length)} ${monthOf(idTimeMs(decision.id))}`;
+		const group = groups.get(key) ?? { target: slotOf(map, decision.id), decisions: [] };
+		group.decisions.push(decision);
+		groups.set(key, group);
+	}
+	return groups;
+}
+
+async function fillGroup(
+	deps: IntakeDeps,
+	{ target, decisions }: Group,
+	outcomes: Map<Decision, Outcome>,
+): Promise<void> {
+	if (target === null || target.tier !== "service") return withoutCollection(deps, decisions, outcomes);
+	decisions.sort((one, other) => one.id.compare(other.id));
+	for (let at = 0; at < decisions.length; at += COMMAND_ROWS) {
+		await fillSlots(deps, target, decisions.slice(at, at + COMMAND_ROWS), outcomes);
+	}
+}
+
+async function fillSlots(
+	deps: IntakeDeps,
+	target: Target,
+	decisions: Decision[],
+	outcomes: Map<Decision, Outcome>,
+): Promise<void> {
+	const verdicts = await insertAll(deps, target, decisions);
+	const failures = await failuresAmong(deps, target, decisions, verdicts);
+	const failuresKept = await keepFailures(deps, failures);
+	decisions.forEach((decision, index) => {
+		outcomes.set(decision, outcomeOf(verdicts[index] ?? "unknown", failures.has(decision), failuresKept));
+	});
+}
+
+async function insertAll(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Verdict[]> {
+	try {
+		const rows = decisions.map(({ slot }) => slot as unknown as Document);
+		const verdicts = insertVerdicts(await insertInto(deps.clusters, target, rows), decisions.length);
+		return await Promise.all(
+			verdicts.map((verdict, at) => (verdict === "refused" ? bury(deps, target, decisions, at) : verdict)),
+		);
+	} catch (error) {
+		await reloadIfMoved(deps, error);
+		return decisions.map(() => "unknown");
+	}
+}
+
+/** A row that the database will never take becomes a tombstone in its own slot. */
+async function bury(deps: IntakeDeps, target: Target, decisions: Decision[], at: number): Promise<Verdict> {
+	const decision = decisions[at];
+	if (decision === undefined) return "unknown";
+	decision.slot = buried(decision, "STORE_REFUSED", deps.nowMs()).slot;
+	const reply = await insertInto(deps.clusters, target, [decision.slot as unknown as Document]);
+	return insertVerdicts(reply, 1)[0] ?? "unknown";
+}
+
+/** Those whose slot says `failed`: ours, or one found taken, whose failure row may be missing since a crash between the two writes. */
+async function failuresAmong(
+	deps: IntakeDeps,
+	target: Target,
+	decisions: Decision[],
+	verdicts: Verdict[],
+): Promise<Map<Decision, Slot>> {
+	const failures = new Map<Decision, Slot>();
+	const taken: Decision[] = [];
+	decisions.forEach((decision, index) => {
+		if (verdicts[index] === "taken") taken.push(decision);
+		if (verdicts[index] === "stored" && saysFailed(decision.slot)) failures.set(decision, decision.slot);
+	});
+	if (taken.length === 0) return failures;
+	const ids = taken.map(({ id }) => id);
+	const standing = await findIn<Slot>(deps.clusters, target, { _id: { $in: ids }, outcome: "failed" }, ids.length);
+	for (const slot of standing) {
+		const decision = taken.find(({ id }) => id.equals(slot._id));
+		if (decision) failures.set(decision, slot);
+	}
+	return failures;
+}
+
+function saysFailed(slot: Slot): boolean {
+	return isTombstone(slot) && slot.outcome === "failed";
+}
+
+/** False when a row could not be stored: then nothing of it may be acked. */
+async function keepFailures(deps: IntakeDeps, failures: Map<Decision, Slot>): Promise<boolean> {
+	try {
+		for (const [decision, slot] of failures) await keepFailure(deps, failureRow(decision, slot, deps.lane));
+		return true;
+	} catch (error) {
+		await reloadIfMoved(deps, error);
+		return false;
+	}
+}
+
+async function keepFailure(deps: IntakeDeps, row: FailureRow): Promise<void> {
+	const map = deps.routing.current;
+	const target = shardTarget(map, shardOf(row._id, map.shards.length), SHARD_HOLDINGS.failures.kind);
+	if (target === null) throw new Error("the shard has no collection of failures");
+	const [verdict] = insertVerdicts(await insertInto(deps.clusters, target, [row as unknown as Document]), 1);
+	if (verdict !== "stored" && verdict !== "taken") throw new Error(`the failure row was not stored: ${verdict}`);
+}
+
+function failureRow({ id, line, userId, slot: own }: Decision, slot: Slot, lane: Lane): FailureRow {
+	const { why, producer, at } = isTombstone(slot) ? slot : { why: undefined, producer: slot.producer, at: new Date(0) };
+	const row: FailureRow = {
+		_id: id,
+		code: (why?.code ?? "STORE_REFUSED") as FailureCode,
+		message: why?.message ?? "",
+		lane,
+		item: line,
+		failedAt: at,
+	};
+	const sender = producer ?? own.producer;
+	if (sender !== undefined) row.producer = sender;
+	if (userId !== undefined) row.userId = userId;
+	return row;
+}
+
+/** No collection: wait if the router has still to make it; otherwise the month is closed and the failure row is all there is. */
+async function withoutCollection(
+	deps: IntakeDeps,
+	decisions: Decision[],
+	outcomes: Map<Decision, Outcome>,
+): Promise<void> {
+	for (const decision of decisions) outcomes.set(decision, await closedOrComing(deps, decision));
+}
+
+async function closedOrComing(deps: IntakeDeps, decision: Decision): Promise<Outcome> {
+	const nowMs = deps.nowMs();
+	if (monthIsComing(monthOf(idTimeMs(decision.id)), nowMs, SHARD_HOLDINGS.alarms.ahead)) {
+		await deps.routing.reload().catch(() => undefined);
+		return comesAgain("its month has no collection yet");
+	}
+	const closed = buried(decision, "MONTH_CLOSED", nowMs);
+	const kept = await keepFailures(deps, new Map([[closed, closed.slot]]));
+	return kept ? { safe: true, as: "failed" } : comesAgain("its failure row could not be stored");
+}
+
+function outcomeOf(verdict: Verdict, isFailure: boolean, failuresKept: boolean): Outcome {
+	if (verdict !== "stored" && verdict !== "taken") return comesAgain(`its shard answered: ${verdict}`);
+	if (!isFailure) return { safe: true, as: verdict };
+	return failuresKept ? { safe: true, as: "failed" } : comesAgain("its failure row could not be stored");
+}
+
+function comesAgain(why: string): Outcome {
+	return { safe: false, why };
+}
+
+async function reloadIfMoved({ routing }: IntakeDeps, error: unknown): Promise<void> {
+	if (isMoved(error)) await routing.reload().catch(() => undefined);
+	else if (!isAway(error)) throw error;
+}

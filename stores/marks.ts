@@ -1,0 +1,93 @@
+import { Fault } from "../contracts/errors.ts";
+import type { RoutingMap } from "../contracts/routing.ts";
+import { isBehind, isRead, type ReadState } from "../domain/read-state.ts";
+import { slotOf, type Target } from "../domain/routing.ts";
+import type { AlarmRow } from "../domain/rows.ts";
+import type { Clusters } from "./clusters.ts";
+import { changeAlarm, findAlarm, SET_HIDDEN, SET_UNREAD, setRead } from "./inbox.ts";
+import {
+	addUnreadMark,
+	dropUnreadMark,
+	hasRoomForCategory,
+	loadReadState,
+	moveWatermark,
+	userTarget,
+} from "./user-state.ts";
+
+/** What a customer does to the inbox. Each deed can run twice with the same result. */
+
+export interface Owner {
+	clusters: Clusters;
+	map: RoutingMap;
+	userId: string;
+}
+
+/** An alarm together with whether its owner has read it. */
+export interface MarkedAlarm {
+	row: AlarmRow;
+	read: boolean;
+}
+
+export async function getAlarm(owner: Owner, id: Buffer): Promise<MarkedAlarm> {
+	const [row, state] = await Promise.all([findAlarm(owner.clusters, owner.map, owner.userId, id), stateOf(owner)]);
+	if (row === null) throw notFound();
+	return { row, read: isRead(row, state) };
+}
+
+export async function markAlarm(owner: Owner, id: Buffer, read: boolean, nowMs: number): Promise<MarkedAlarm> {
+	await change(owner, id, read ? setRead(nowMs) : SET_UNREAD);
+	const { row } = await getAlarm(owner, id);
+	await (read ? forgetUnreadMark(owner, id) : keepUnreadMark(owner, row));
+	return { row, read };
+}
+
+export async function hideAlarm(owner: Owner, id: Buffer): Promise<void> {
+	await change(owner, id, SET_HIDDEN);
+	await forgetUnreadMark(owner, id);
+}
+
+/** Everything at or before `beforeMs` reads as read from now on. */
+export async function markAllRead(owner: Owner, mark: { category?: string; beforeMs: number }): Promise<void> {
+	const state = await stateOf(owner);
+	if (mark.category !== undefined && !hasRoomForCategory(state, mark.category)) {
+		throw new Fault(
+			"TOO_MANY_MARKS",
+			"Too many categories are marked read one by one; mark all read without a category.",
+		);
+	}
+	const after: ReadState =
+		mark.category === undefined
+			? { allBeforeMs: mark.beforeMs, categoryBeforeMs: {}, unread: [] }
+			: { allBeforeMs: -1, categoryBeforeMs: { [mark.category]: mark.beforeMs }, unread: [] };
+	const covered = state.unread.filter(({ id, category }) => isBehind(id, category, after)).map(({ id }) => id);
+	await moveWatermark(owner.clusters, targetOf(owner), owner.userId, { ...mark, covered });
+}
+
+async function change(owner: Owner, id: Buffer, update: Parameters<typeof changeAlarm>[4]): Promise<void> {
+	const target = slotOf(owner.map, id);
+	if (target === null || !(await changeAlarm(owner.clusters, target, owner.userId, id, update))) throw notFound();
+}
+
+async function keepUnreadMark(owner: Owner, row: AlarmRow): Promise<void> {
+	if (!isBehind(row._id, row.category, await stateOf(owner))) return;
+	if (await addUnreadMark(owner.clusters, targetOf(owner), owner.userId, row._id, row.category)) return;
+	throw new Fault("TOO_MANY_MARKS", "Too many alarms are marked unread one by one; mark all read first.");
+}
+
+async function forgetUnreadMark(owner: Owner, id: Buffer): Promise<void> {
+	const { unread } = await stateOf(owner);
+	if (unread.some((mark) => mark.id.equals(id)))
+		await dropUnreadMark(owner.clusters, targetOf(owner), owner.userId, id);
+}
+
+function stateOf(owner: Owner): Promise<ReadState> {
+	return loadReadState(owner.clusters, targetOf(owner), owner.userId);
+}
+
+function targetOf({ map, userId }: Owner): Target {
+	return userTarget(map, userId);
+}
+
+function notFound(): Fault {
+	return new Fault("ALARM_NOT_FOUND", "The inbox has no alarm with this id.");
+}

@@ -1,0 +1,130 @@
+import type { RoutingMap } from "../contracts/routing.ts";
+import {
+	CLUSTER_DATABASE,
+	CLUSTER_HOLDINGS,
+	due,
+	ledgerExpired,
+	SHARD_HOLDINGS,
+	shardDatabase,
+} from "../domain/holdings.ts";
+import { firstMap, isEmptyChange, type MapChange, withChange } from "../domain/routing.ts";
+import type { Clusters } from "./clusters.ts";
+import { dropCollection, ensureCollection } from "./collections.ts";
+import { copyDocument, ensureDocuments, loadDocument, replaceDocument } from "./documents.ts";
+import { Refusal } from "./held-document.ts";
+
+export const MAP_ID = "routing-map";
+
+/** The stored number of shards is not the configured one. It can never change: ids point into it. */
+export class WrongShardCount extends Refusal {
+	override readonly name = "WrongShardCount";
+	constructor(stored: number, configured: number) {
+		super(`LOGICAL_SHARDS is ${configured}, but this system was set up with ${stored}; set LOGICAL_SHARDS=${stored}`);
+	}
+}
+
+/** The map of this system, made if there is none yet. */
+export async function ensureMap(clusters: Clusters, shardCount: number, now: Date): Promise<RoutingMap> {
+	await ensureDocuments(clusters);
+	const map = (await loadDocument<RoutingMap>(clusters, MAP_ID)) ?? (await makeMap(clusters, shardCount, now));
+	if (map.shards.length !== shardCount) throw new WrongShardCount(map.shards.length, shardCount);
+	return map;
+}
+
+async function makeMap(clusters: Clusters, shardCount: number, now: Date): Promise<RoutingMap> {
+	const map = firstMap(shardCount, [...clusters.service.keys()], now);
+	if (await replaceDocument(clusters, MAP_ID, map)) return map;
+	const theirs = await loadDocument<RoutingMap>(clusters, MAP_ID);
+	if (theirs === null) throw new Error("the routing map was made by another process and vanished");
+	return theirs;
+}
+
+/** What a round of `ensureCollections` did: the newest map, what was made (`c0/alarm_s03.alarms_2026_11`), and what could not be. */
+export interface Provision {
+	map: RoutingMap;
+	created: string[];
+	errors: unknown[];
+}
+
+/**
+ * Makes every collection that is due and drops ledger days that are over; then changes the map by compare-and-set.
+ * Safe to run anywhere, any number of times: what was made but not written into the map is found again the next time.
+ * A cluster that is away holds up only its own collections.
+ */
+export async function ensureCollections(clusters: Clusters, map: RoutingMap, now: Date): Promise<Provision> {
+	const { change, errors } = await makeWhatIsDue(clusters, map, now);
+	if (isEmptyChange(change)) {
+		await copyDocument(clusters, MAP_ID, map);
+		return { map, created: [], errors };
+	}
+	const next = withChange(map, change, now);
+	if (await replaceDocument(clusters, MAP_ID, next)) {
+		await dropExpired(clusters, map, change);
+		return { map: next, created: namesOf(map, change), errors };
+	}
+	const newer = await loadDocument<RoutingMap>(clusters, MAP_ID);
+	return ensureCollections(clusters, newer ?? map, now);
+}
+
+async function makeWhatIsDue(
+	clusters: Clusters,
+	map: RoutingMap,
+	now: Date,
+): Promise<{ change: MapChange; errors: unknown[] }> {
+	const ofShards = await each(missingOfShards(map, now), async ({ shard, cluster, name, holding }) => {
+		const uuid = await ensureCollection(clusters.at(cluster), shardDatabase(shard), name, holding);
+		return { shard, name, uuid };
+	});
+	const ofClusters = await each(missingOfClusters(clusters, map, now), async ({ cluster, name, holding }) => {
+		const uuid = await ensureCollection(clusters.at(cluster), CLUSTER_DATABASE, name, holding);
+		return { cluster, name, uuid };
+	});
+	const change = { shards: ofShards.done, clusters: [...ofClusters.done, ...expiredLedgers(map, now)] };
+	return { change, errors: [...ofShards.errors, ...ofClusters.errors] };
+}
+
+function missingOfShards(map: RoutingMap, now: Date) {
+	return map.shards.flatMap(({ cluster, collections }, shard) =>
+		due(SHARD_HOLDINGS, now.getTime())
+			.filter(({ name }) => collections[name] === undefined)
+			.map(({ name, holding }) => ({ shard, cluster, name, holding })),
+	);
+}
+
+function missingOfClusters(clusters: Clusters, map: RoutingMap, now: Date) {
+	return [...clusters.service.keys()].flatMap((cluster) =>
+		due(CLUSTER_HOLDINGS, now.getTime())
+			.filter(({ name }) => map.clusters[cluster]?.collections[name] === undefined)
+			.map(({ name, holding }) => ({ cluster, name, holding })),
+	);
+}
+
+async function each<T, R>(list: T[], deed: (one: T) => Promise<R>): Promise<{ done: R[]; errors: unknown[] }> {
+	const settled = await Promise.allSettled(list.map(deed));
+	return {
+		done: settled.filter((one) => one.status === "fulfilled").map(({ value }) => value),
+		errors: settled.filter((one) => one.status === "rejected").map(({ reason }) => reason),
+	};
+}
+
+function expiredLedgers(map: RoutingMap, now: Date): MapChange["clusters"] {
+	return Object.entries(map.clusters).flatMap(([cluster, { collections }]) =>
+		ledgerExpired(Object.keys(collections), now.getTime()).map((name) => ({ cluster, name, uuid: null })),
+	);
+}
+
+/** After the map has forgotten them: a process that still knows the old map gets error 361, never an empty new collection. */
+async function dropExpired(clusters: Clusters, before: RoutingMap, change: MapChange): Promise<void> {
+	for (const { cluster, name, uuid } of change.clusters) {
+		const place = before.clusters[cluster]?.collections[name];
+		if (uuid === null && place) await dropCollection(clusters.at(cluster), CLUSTER_DATABASE, name, place.uuid);
+	}
+}
+
+function namesOf(map: RoutingMap, change: MapChange): string[] {
+	const ofShards = change.shards.map(
+		({ shard, name }) => `${map.shards[shard]?.cluster}/${shardDatabase(shard)}.${name}`,
+	);
+	const ofClusters = change.clusters.filter(({ uuid }) => uuid !== null);
+	return [...ofShards, ...ofClusters.map(({ cluster, name }) => `${cluster}/${CLUSTER_DATABASE}.${name}`)];
+}

@@ -1,0 +1,104 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Document } from "mongodb";
+import { Fault } from "../contracts/errors.ts";
+import type { RoutingMap } from "../contracts/routing.ts";
+import type { Target } from "../domain/routing.ts";
+import { FENCED, MOVED, type WriteReply } from "../domain/verdicts.ts";
+import type { Clusters } from "./clusters.ts";
+import { uuidBinary } from "./collections.ts";
+import { MAJORITY } from "./documents.ts";
+import type { HeldDocument } from "./held-document.ts";
+
+/** The commands of the hot path. Each carries the collection's UUID: a dropped or replaced collection answers 361 instead of lying. */
+
+/** The collection rejects writes for a moment, because it is being moved. */
+export class Fenced extends Error {
+	override readonly name = "Fenced";
+}
+
+const FENCE_PATIENCE_MS = 2_000;
+const FENCE_STEP_MS = 100;
+
+/** Does a deed with the map in hand; with a fresh one when a collection has moved, and again for 2 s while it is fenced. */
+export async function withMap<R>(routing: HeldDocument<RoutingMap>, deed: (map: RoutingMap) => Promise<R>): Promise<R> {
+	for (let waitedMs = 0; ; waitedMs += FENCE_STEP_MS) {
+		try {
+			return await deed(routing.current);
+		} catch (error) {
+			if (!isMoved(error) && !(error instanceof Fenced)) throw error;
+			if (waitedMs >= FENCE_PATIENCE_MS)
+				throw new Fault("UNAVAILABLE", "This inbox is being moved; try again in a moment.", { retryAfterS: 1 });
+			await sleep(FENCE_STEP_MS);
+			await routing.reload();
+		}
+	}
+}
+
+export function isMoved(error: unknown): boolean {
+	return (error as { code?: unknown } | null)?.code === MOVED;
+}
+
+export async function insertInto(clusters: Clusters, target: Target, documents: Document[]): Promise<WriteReply> {
+	return clusters.at(target.cluster).command(target.database, {
+		insert: target.collection,
+		documents,
+		ordered: false,
+		collectionUUID: uuidBinary(target.uuid),
+		writeConcern: MAJORITY,
+	});
+}
+
+/** Updates one document and tells whether there was one. @throws {Fenced} while its collection is being moved. */
+export async function updateOne(
+	clusters: Clusters,
+	target: Target,
+	q: Document,
+	u: Document | Document[],
+	upsert = false,
+): Promise<boolean> {
+	const reply: WriteReply = await clusters.at(target.cluster).command(target.database, {
+		update: target.collection,
+		updates: [{ q, u, upsert }],
+		collectionUUID: uuidBinary(target.uuid),
+		writeConcern: MAJORITY,
+	});
+	const [error] = reply.writeErrors ?? [];
+	if (error?.code === FENCED) throw new Fenced(`${target.database}.${target.collection}`);
+	const wrong = error?.errmsg ?? reply.writeConcernError?.errmsg;
+	if (wrong !== undefined) throw new Error(`the update of ${target.database}.${target.collection} failed: ${wrong}`);
+	return reply.n === 1;
+}
+
+/** A find of one batch. `batchSize` = `limit`, or at most 101 rows would come back. */
+export function findCommand(target: Target, filter: Document, limit: number, more: Document = {}): Document {
+	return {
+		find: target.collection,
+		filter,
+		limit,
+		batchSize: limit,
+		singleBatch: true,
+		collectionUUID: uuidBinary(target.uuid),
+		...more,
+	};
+}
+
+export async function findIn<T>(
+	clusters: Clusters,
+	target: Target,
+	filter: Document,
+	limit: number,
+	more?: Document,
+): Promise<T[]> {
+	const reply = await clusters.at(target.cluster).read(target.database, findCommand(target, filter, limit, more));
+	return (reply.cursor.firstBatch as Document[]).map(withBufferId) as T[];
+}
+
+/** The driver gives binaries as Uint8Array, which neither compares nor equals. A view, no copy. */
+export function toBuffer(bytes: Uint8Array): Buffer {
+	return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function withBufferId(row: Document): Document {
+	if (row._id !== undefined) row._id = toBuffer(row._id);
+	return row;
+}

@@ -1,0 +1,95 @@
+import {
+	AckPolicy,
+	type ConsumerConfig,
+	DiscardPolicy,
+	type JetStreamManager,
+	nanos,
+	RetentionPolicy,
+	StorageType,
+	type StreamConfig,
+} from "nats";
+import type { Lane } from "../contracts/alarm.ts";
+
+/** One stream and one durable consumer per lane, so that a flood of one can neither fill the queue of, nor delay, the other. */
+
+export const WORKER = "worker";
+
+export function streamOf(lane: Lane): string {
+	return `ALARM_${lane.toUpperCase()}`;
+}
+
+/** Subject of the packed batches of a lane. */
+export function batchSubject(lane: Lane): string {
+	return `alarm.${lane}.batch`;
+}
+
+export interface LaneSize {
+	maxBytes: number;
+	replicas: number;
+	/** Most batches in the hands of all workers together. */
+	maxAckPending: number;
+	/** A batch whose worker is silent for so long comes again. */
+	ackWaitMs: number;
+}
+
+function streamConfig(lane: Lane, { maxBytes, replicas }: LaneSize): Partial<StreamConfig> & { name: string } {
+	return {
+		name: streamOf(lane),
+		subjects: [`alarm.${lane}.>`],
+		storage: StorageType.File,
+		retention: RetentionPolicy.Workqueue,
+		// Full means a loud refusal. Discarding the old, or ageing it out, would delete unprocessed work and say nothing.
+		discard: DiscardPolicy.New,
+		max_bytes: maxBytes,
+		max_age: 0,
+		duplicate_window: nanos(120_000),
+		num_replicas: replicas,
+	};
+}
+
+function consumerConfig(lane: Lane, { maxAckPending, ackWaitMs }: LaneSize): Partial<ConsumerConfig> {
+	return {
+		durable_name: WORKER,
+		filter_subject: batchSubject(lane),
+		ack_policy: AckPolicy.Explicit,
+		ack_wait: nanos(ackWaitMs),
+		// Unlimited: a limit would strand messages, and an outage is no attempt.
+		max_deliver: -1,
+		max_ack_pending: maxAckPending,
+	};
+}
+
+/** Makes the lane's stream and consumer, or brings them to these settings. */
+export async function ensureLane(jsm: JetStreamManager, lane: Lane, size: LaneSize): Promise<void> {
+	const config = streamConfig(lane, size);
+	if (await exists(jsm.streams.info(config.name))) await jsm.streams.update(config.name, config);
+	else await jsm.streams.add(config);
+	if (await exists(jsm.consumers.info(config.name, WORKER)))
+		await jsm.consumers.update(config.name, WORKER, consumerConfig(lane, size));
+	else await jsm.consumers.add(config.name, consumerConfig(lane, size));
+}
+
+async function exists(info: Promise<unknown>): Promise<boolean> {
+	try {
+		await info;
+		return true;
+	} catch (error) {
+		if ((error as { api_error?: { code?: number } }).api_error?.code === 404) return false;
+		throw error;
+	}
+}
+
+/** Faults of a lane's stream on which accepted alarms could be lost; empty when it is sound. */
+export function laneFaults(config: Partial<StreamConfig>): string[] {
+	const faults: string[] = [];
+	const must = (sound: boolean, setting: string, value: unknown, right: string) => {
+		if (!sound) faults.push(`stream ${config.name}: ${setting} is ${value}; it must be ${right}`);
+	};
+	must(config.storage === StorageType.File, "storage", config.storage, "file");
+	must(config.retention === RetentionPolicy.Workqueue, "retention", config.retention, "workqueue");
+	must(config.discard === DiscardPolicy.New, "discard", config.discard, "new");
+	must(!config.max_age, "max_age", config.max_age, "0");
+	const persistence = (config as { persist_mode?: string }).persist_mode;
+	must(persistence !== "async", "persist_mode", persistence, "default");
+	return faults;
+}

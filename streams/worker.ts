@@ -1,0 +1,182 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ConsumerMessages, JsMsg } from "nats";
+import type { Lane } from "../contracts/alarm.ts";
+import { backoffMs } from "../domain/verdicts.ts";
+import type { StreamConnection } from "./connection.ts";
+import { streamOf, WORKER } from "./lanes.ts";
+import { HEADER } from "./publisher.ts";
+
+/** Pulls batches of a lane and hands them over many at a time: fetch -> handle -> settle. */
+
+/** One batch as the handler sees it. */
+export interface Delivery {
+	payload: Uint8Array;
+	epoch: string;
+	number: number;
+	streamTimeMs: number;
+	sequence: number;
+	attempt: number;
+}
+
+/** Tells for each delivery, in order, whether it is safe (acked) or has to come again. A throw means: none is safe. */
+export type Handler = (deliveries: Delivery[]) => Promise<boolean[]>;
+
+export interface WorkerOptions {
+	lane: Lane;
+	/** Batches asked for ahead of time. */
+	prefetch: number;
+	/** A third of the consumer's ack wait: how often a long round says that it is alive. */
+	workingMs: number;
+	onError: (error: unknown) => void;
+}
+
+// One round: enough for full-sized inserts on every shard, small enough that its memory and its delay stay modest.
+const ROUND_BYTES = 2 * 1024 * 1024;
+const ROUND_BATCHES = 64;
+/**
+ * Rounds at once: while one waits for the databases, the next is decoded. Only a full round is started beside another: under load
+ * what arrives meanwhile then rides together, as on the creating side.
+ */
+const HANDS = 3;
+const FIRST_RETRY_MS = 250;
+const MOST_RETRY_MS = 15_000;
+
+export class LaneWorker {
+	readonly #connection: StreamConnection;
+	readonly #handle: Handler;
+	readonly #options: WorkerOptions;
+	readonly #buffer: JsMsg[] = [];
+	#bufferBytes = 0;
+	readonly #rounds = new Set<Promise<void>>();
+	#messages: ConsumerMessages | null = null;
+	#wake: () => void = () => undefined;
+	#isStopping = false;
+	#running: Promise<void> | null = null;
+
+	constructor(connection: StreamConnection, handle: Handler, options: WorkerOptions) {
+		this.#connection = connection;
+		this.#handle = handle;
+		this.#options = options;
+	}
+
+	start(): void {
+		this.#running ??= this.#run();
+	}
+
+	/** Takes no new work, hands back what has not been begun, finishes what is in hand. */
+	async stop(): Promise<void> {
+		this.#isStopping = true;
+		for (const message of this.#buffer.splice(0)) message.nak();
+		this.#wake();
+		this.#messages?.stop();
+		await Promise.all(this.#rounds);
+	}
+
+	async #run(): Promise<void> {
+		for (let attempt = 1; !this.#isStopping; attempt++) {
+			try {
+				await this.#pull();
+				attempt = 0;
+			} catch (error) {
+				this.#options.onError(error);
+			}
+			if (!this.#isStopping)
+				await sleep(backoffMs(attempt, FIRST_RETRY_MS, MOST_RETRY_MS, Math.random()), undefined, { ref: false });
+		}
+	}
+
+	async #pull(): Promise<void> {
+		const connection = await this.#connection.sound();
+		if (this.#isStopping) return;
+		const consumer = await connection.jetstream().consumers.get(streamOf(this.#options.lane), WORKER);
+		this.#messages = await consumer.consume({ max_messages: this.#options.prefetch });
+		for await (const message of this.#messages) {
+			if (this.#isStopping) {
+				message.nak();
+				continue;
+			}
+			this.#buffer.push(message);
+			this.#bufferBytes += message.data.length;
+			await this.#startRounds();
+		}
+	}
+
+	/** Starts rounds while there is work and a free hand. Waiting here is what holds back the next pull. */
+	async #startRounds(): Promise<void> {
+		while (!this.#isStopping && this.#rounds.size >= HANDS && this.#isRoundFull()) {
+			await new Promise<void>((resolve) => {
+				this.#wake = resolve;
+			});
+		}
+		// Let what has arrived together join the same round.
+		if (this.#mayStart()) setImmediate(() => this.#startRound());
+	}
+
+	#isRoundFull(): boolean {
+		return this.#buffer.length >= ROUND_BATCHES || this.#bufferBytes >= ROUND_BYTES;
+	}
+
+	#mayStart(): boolean {
+		if (this.#isStopping || this.#buffer.length === 0) return false;
+		return this.#rounds.size === 0 || (this.#rounds.size < HANDS && this.#isRoundFull());
+	}
+
+	#startRound(): void {
+		if (!this.#mayStart()) return;
+		const round = this.#doRound(this.#takeRound()).finally(() => {
+			this.#rounds.delete(round);
+			this.#wake();
+			this.#startRound();
+		});
+		this.#rounds.add(round);
+	}
+
+	#takeRound(): JsMsg[] {
+		let bytes = 0;
+		let count = 0;
+		for (const message of this.#buffer) {
+			bytes += message.data.length;
+			if (count > 0 && (bytes > ROUND_BYTES || count === ROUND_BATCHES)) break;
+			count++;
+		}
+		const taken = this.#buffer.splice(0, count);
+		this.#bufferBytes -= sizeOf(taken);
+		return taken;
+	}
+
+	async #doRound(messages: JsMsg[]): Promise<void> {
+		const stillWorking = setInterval(
+			() => messages.forEach((message) => void message.working()),
+			this.#options.workingMs,
+		).unref();
+		try {
+			const safe = await this.#handle(messages.map(toDelivery));
+			for (const [index, message] of messages.entries()) settle(message, safe[index] === true);
+		} catch (error) {
+			this.#options.onError(error);
+			for (const message of messages) settle(message, false);
+		} finally {
+			clearInterval(stillWorking);
+		}
+	}
+}
+
+function sizeOf(messages: JsMsg[]): number {
+	return messages.reduce((sum, { data }) => sum + data.length, 0);
+}
+
+function settle(message: JsMsg, isSafe: boolean): void {
+	if (isSafe) message.ack();
+	else message.nak(backoffMs(message.info.deliveryCount, FIRST_RETRY_MS, MOST_RETRY_MS, Math.random()));
+}
+
+function toDelivery(message: JsMsg): Delivery {
+	return {
+		payload: message.data,
+		epoch: message.headers?.get(HEADER.epoch) ?? "",
+		number: Number(message.headers?.get(HEADER.number) ?? 0),
+		streamTimeMs: Math.floor(message.info.timestampNanos / 1e6),
+		sequence: message.seq,
+		attempt: message.info.deliveryCount,
+	};
+}

@@ -1,0 +1,120 @@
+import type { Document } from "mongodb";
+import { newAlarmId } from "../../domain/ids.ts";
+import { addMonths, monthOf } from "../../domain/periods.ts";
+import type { Cluster } from "../../stores/cluster.ts";
+import { type Rest, restClient } from "../support/rest.ts";
+import { TestShards } from "../support/shards.ts";
+import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
+
+/** Every read must be one bounded range scan per month: what the service sends is recorded, and explained by the server itself. */
+
+let system: TestSystem;
+let shards: TestShards;
+let inbox: Rest;
+let producer: Rest;
+const sent: { database: string; command: Document }[] = [];
+const newest = newAlarmId("me", Date.now());
+
+beforeAll(async () => {
+	system = await startSystem();
+	shards = new TestShards(system.servers);
+	const broker = await system.run("gateway,alarm.query");
+	const { clusters } = broker.getLocalService("alarm.query") as unknown as {
+		clusters: { service: Map<string, Cluster> };
+	};
+	for (const cluster of clusters.service.values()) record(cluster);
+	inbox = restClient(urlOf(broker), await system.tokenOf("me"));
+	producer = restClient(urlOf(broker), system.keys.producerKey);
+	await fill("me", 300);
+	await fill("someone-else", 300);
+	await (await shards.inMonth(newest)).insertOne({
+		_id: newest,
+		userId: "me",
+		category: "card",
+		title: "t",
+		body: "b",
+		producer: "demo",
+	});
+});
+afterAll(async () => {
+	await shards?.close();
+	await system?.stop();
+});
+
+function record(cluster: Cluster): void {
+	const read = cluster.read.bind(cluster);
+	cluster.read = (database, command) => {
+		sent.push({ database, command });
+		return read(database, command);
+	};
+}
+
+async function fill(userId: string, count: number): Promise<void> {
+	const rows = Array.from({ length: count }, (_, n) => {
+		const _id = newAlarmId(userId, Date.now() - 1_000 - n);
+		return { _id, userId, category: n % 2 ? "card" : "loan", title: "t", body: "b", producer: "demo" };
+	});
+	const [first] = rows;
+	if (first) await (await shards.inMonth(first._id)).insertMany(rows);
+}
+
+async function explained(read: () => Promise<{ status: number }>): Promise<{ command: Document; stats: Document }[]> {
+	sent.length = 0;
+	expect((await read()).status).toBe(200);
+	const alarms = sent.filter(({ command }) => String(command.find).startsWith("alarms_"));
+	expect(alarms.length).toBeGreaterThan(0);
+	return Promise.all(
+		alarms.map(async ({ database, command }) => {
+			const { maxTimeMS: _limit, ...find } = command;
+			const explanation = await (await clusterOf(database))
+				.db(database)
+				.command({ explain: find, verbosity: "executionStats" });
+			return { command, stats: explanation.executionStats };
+		}),
+	);
+}
+
+async function clusterOf(database: string) {
+	const map = await shards.map();
+	return shards.cluster(map.shards[Number(database.slice("alarm_s".length))]?.cluster ?? "");
+}
+
+function scanOf(stage: Document): Document {
+	return stage.inputStage === undefined ? stage : scanOf(stage.inputStage);
+}
+
+const reads: [what: string, read: () => Promise<{ status: number }>, mostExamined: number][] = [
+	["a page", () => inbox("GET", "/v1/users/me/alarms?limit=20"), 21],
+	["a page under a filter", () => inbox("GET", "/v1/users/me/alarms?limit=20&category=card"), 200],
+	["one alarm", () => inbox("GET", `/v1/users/me/alarms/${newest.toString("base64url")}`), 1],
+	["the unread count", () => inbox("GET", "/v1/users/me/alarms/unread-count"), 101],
+	["a status", () => producer("GET", `/v1/alarms/${newest.toString("base64url")}/status`), 1],
+];
+
+test.each(reads)(
+	"%s is one bounded scan of the clustered tree per month, in one batch",
+	async (_what, read, mostExamined) => {
+		const found = await explained(read);
+		const months = found.map(({ command }) => command.find);
+		expect(new Set(months).size).toBe(months.length);
+		for (const { command, stats } of found) {
+			const scan = scanOf(stats.executionStages);
+			expect(scan.stage).toBe("CLUSTERED_IXSCAN");
+			expect(scan.minRecord).toBeDefined();
+			expect(scan.maxRecord).toBeDefined();
+			expect(JSON.stringify(stats)).not.toContain('"SORT"');
+			// One more may be looked at to see the end of the range.
+			expect(stats.totalDocsExamined).toBeLessThanOrEqual(mostExamined + 1);
+			expect(command).toMatchObject({ singleBatch: true, batchSize: command.limit, collectionUUID: expect.anything() });
+		}
+	},
+);
+
+test("a page goes on into older months only when the newer ones do not fill it", async () => {
+	sent.length = 0;
+	await inbox("GET", "/v1/users/me/alarms?limit=20");
+	const months = sent.map(({ command }) => String(command.find)).filter((name) => name.startsWith("alarms_"));
+	const current = monthOf(Date.now());
+	expect(months).toEqual([`alarms_${current}`]);
+	expect(months).not.toContain(`alarms_${addMonths(current, 1)}`);
+});

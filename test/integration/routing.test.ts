@@ -1,0 +1,179 @@
+import { type CollectionInfo, MongoClient } from "mongodb";
+import type { RoutingMap } from "../../contracts/routing.ts";
+import { CLUSTER_HOLDINGS, holdingOf, META_HOLDINGS, SHARD_HOLDINGS } from "../../domain/holdings.ts";
+import { addMonths, monthOf } from "../../domain/periods.ts";
+import { setUp } from "../../ops/system.ts";
+import { Clusters } from "../../stores/clusters.ts";
+import { loadDocument, replaceDocument } from "../../stores/documents.ts";
+import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing-map.ts";
+import { eventually } from "../support/eventually.ts";
+import { restClient } from "../support/rest.ts";
+import { configOf } from "../support/servers.ts";
+import { TestShards } from "../support/shards.ts";
+import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
+
+let system: TestSystem;
+let shards: TestShards;
+let clusters: Clusters;
+
+beforeAll(async () => {
+	system = await startSystem();
+	shards = new TestShards(system.servers);
+	clusters = new Clusters(system.config);
+});
+afterAll(async () => {
+	await clusters?.close();
+	await shards?.close();
+	await system?.stop();
+});
+
+test("sixteen shards are dealt over the clusters, each with this month and two more", async () => {
+	const map = await shards.map();
+	expect(map.shards).toHaveLength(16);
+	expect(map.shards.map(({ cluster }) => cluster)).toEqual(Array.from({ length: 16 }, (_, shard) => `c${shard % 2}`));
+	const months = [0, 1, 2].map((ahead) => `alarms_${addMonths(monthOf(Date.now()), ahead)}`);
+	for (const { collections } of map.shards)
+		expect(Object.keys(collections).sort()).toEqual([...months, "failures", "users"].sort());
+});
+
+test("every collection is clustered, carries the UUID of the map, and months have small leaves", async () => {
+	const map = await shards.map();
+	for (const [shard, { cluster, collections }] of map.shards.entries()) {
+		const database = shards.cluster(cluster).db(`alarm_s${String(shard).padStart(2, "0")}`);
+		const found = (await database.listCollections().toArray()) as CollectionInfo[];
+		for (const [name, { uuid }] of Object.entries(collections)) {
+			const one = found.find((collection) => collection.name === name);
+			expect(one?.options).toMatchObject({ clusteredIndex: { key: { _id: 1 } } });
+			expect(one?.info?.uuid?.toString("hex")).toBe(uuid);
+			if (name.startsWith("alarms_"))
+				expect(one?.options).toMatchObject({ storageEngine: { wiredTiger: { configString: "leaf_page_max=8KB" } } });
+		}
+	}
+});
+
+test("no database holds a collection that is not in the one list", async () => {
+	for (const name of ["c0", "c1"]) expect(await strangersOn(shards.cluster(name))).toEqual([]);
+	await shards.cluster("c1").db("alarm_s01").createCollection("forgotten");
+	expect(await strangersOn(shards.cluster("c1"))).toEqual(["alarm_s01.forgotten"]);
+	await shards.cluster("c1").db("alarm_s01").dropCollection("forgotten");
+});
+
+test("set-up can run again, and by several at once, and changes nothing", async () => {
+	const before = await shards.map();
+	await Promise.all([
+		setUp(system.config, undefined),
+		setUp(system.config, undefined),
+		setUp(system.config, undefined),
+	]);
+	expect(await shards.map()).toEqual(before);
+});
+
+test("a start with another number of shards is refused and says which number to set", async () => {
+	await expect(setUp(configOf(system.servers, { LOGICAL_SHARDS: "32" }), undefined)).rejects.toThrow(
+		"set LOGICAL_SHARDS=16",
+	);
+	await expect(system.run("alarm.query", { LOGICAL_SHARDS: "8" })).rejects.toThrow(
+		"LOGICAL_SHARDS is 8, but this system was set up with 16",
+	);
+});
+
+test("the next month is made before it begins, and ledger days are dropped after a week", async () => {
+	const map = await ensureMap(clusters, 16, new Date());
+	const later = new Date(Date.now() + 40 * 86_400_000);
+	const { map: next, created } = await ensureCollections(clusters, map, later);
+	const newest = `alarms_${addMonths(monthOf(later.getTime()), 2)}`;
+	expect(next.version).toBe(map.version + 1);
+	expect(created.filter((name) => name.endsWith(newest))).toHaveLength(16);
+	const ledgers = await shards
+		.cluster("c0")
+		.db("alarm_cluster")
+		.listCollections({ name: /^ledger_/ })
+		.toArray();
+	expect(ledgers.map(({ name }) => name).sort()).toEqual(
+		Object.keys(next.clusters.c0?.collections ?? {})
+			.filter((name) => name.startsWith("ledger_"))
+			.sort(),
+	);
+	expect(ledgers).toHaveLength(3);
+});
+
+test("two changes of the same version: one wins, the other is told", async () => {
+	const map = (await loadDocument<RoutingMap>(clusters, MAP_ID)) as RoutingMap;
+	const next = { ...map, version: map.version + 1 };
+	expect([await replaceDocument(clusters, MAP_ID, next), await replaceDocument(clusters, MAP_ID, next)]).toEqual([
+		true,
+		false,
+	]);
+});
+
+test("the map is found on any cluster that answers, in its highest version", async () => {
+	const map = (await loadDocument<RoutingMap>(clusters, MAP_ID)) as RoutingMap;
+	const dead = "mongodb://127.0.0.1:1/?replicaSet=gone";
+	const withoutMeta = new Clusters(configOf(system.servers, { MONGO_META_URI: dead }));
+	expect(await loadDocument<RoutingMap>(withoutMeta, MAP_ID)).toEqual(map);
+	await withoutMeta.close();
+});
+
+test("the router announces a new map, and an operator sees it", async () => {
+	const broker = await system.run("gateway,shard.router");
+	const operator = restClient(urlOf(broker), system.keys.opsKey);
+	const { status, body } = await operator("GET", "/v1/ops/map");
+	expect(status).toBe(200);
+	expect(body.shards).toHaveLength(16);
+	const map = (await loadDocument<RoutingMap>(clusters, MAP_ID)) as RoutingMap;
+	await replaceDocument(clusters, MAP_ID, { ...map, version: map.version + 1 });
+	await broker.broadcast("shard.map.changed", { version: map.version + 1 });
+	await eventually(async () => (await operator("GET", "/v1/ops/map")).body.version === map.version + 1);
+});
+
+test("a standalone mongod refuses the start and names the setting", async () => {
+	const standalone = await startStandalone();
+	await expect(system.run("alarm.query", { MONGO_META_URI: standalone.uri })).rejects.toThrow("is a standalone mongod");
+	await standalone.stop();
+});
+
+async function strangersOn(client: MongoClient): Promise<string[]> {
+	const strangers: string[] = [];
+	const { databases } = await client.db().admin().listDatabases({ nameOnly: true });
+	for (const { name } of databases) {
+		const holdings = name.startsWith("alarm_s")
+			? SHARD_HOLDINGS
+			: { alarm_cluster: CLUSTER_HOLDINGS, alarm_meta: META_HOLDINGS }[name];
+		if (holdings === undefined) continue;
+		const collections = await client.db(name).listCollections({}, { nameOnly: true }).toArray();
+		strangers.push(
+			...collections.filter((one) => holdingOf(holdings, one.name) === null).map((one) => `${name}.${one.name}`),
+		);
+	}
+	return strangers;
+}
+
+async function startStandalone(): Promise<{ uri: string; stop(): Promise<void> }> {
+	const { spawn } = await import("node:child_process");
+	const { mkdir } = await import("node:fs/promises");
+	const { join, resolve } = await import("node:path");
+	const { freePort } = await import("../../ops/embedded/port.ts");
+	const { findServer } = await import("../../ops/embedded/index.ts");
+	const binary = await findServer("mongod", { runDir: resolve(".run"), say: () => undefined });
+	const [dir, port] = [join(system.servers.dir, "standalone"), await freePort()];
+	await mkdir(dir);
+	const child = spawn(binary, ["--dbpath", dir, "--port", String(port), "--bind_ip", "127.0.0.1", "--nounixsocket"], {
+		stdio: "ignore",
+	});
+	const uri = `mongodb://127.0.0.1:${port}/`;
+	await eventually(async () => {
+		const client = new MongoClient(uri, { serverSelectionTimeoutMS: 200 });
+		return client
+			.db("admin")
+			.command({ ping: 1 })
+			.finally(() => client.close());
+	});
+	const ended = new Promise<void>((done) => child.once("exit", () => done()));
+	return {
+		uri,
+		stop: () => {
+			child.kill("SIGKILL");
+			return ended;
+		},
+	};
+}

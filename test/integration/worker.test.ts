@@ -1,0 +1,188 @@
+import { encodeItem } from "../../domain/batch.ts";
+import { newAlarmId } from "../../domain/ids.ts";
+import type { QueuedAlarm } from "../../domain/rows.ts";
+import { eventually } from "../support/eventually.ts";
+import { TestQueue } from "../support/queue.ts";
+import { TestShards } from "../support/shards.ts";
+import { startSystem, type TestSystem } from "../support/system.ts";
+
+let system: TestSystem;
+let queue: TestQueue;
+let shards: TestShards;
+
+beforeAll(async () => {
+	system = await startSystem();
+	queue = await TestQueue.open(system.servers.nats.url);
+	shards = new TestShards(system.servers);
+	await system.run("alarm.consume");
+});
+afterAll(async () => {
+	await queue?.close();
+	await shards?.close();
+	await system?.stop();
+});
+
+const queued = (userId: string, more: object = {}): QueuedAlarm => ({
+	producer: "demo",
+	acceptedAtMs: Date.now(),
+	alarm: { userId, category: "card", title: "t", body: "b", ...more },
+});
+const drained = () => eventually(async () => (await queue.left()) === 0, "the lanes empty");
+const idFor = (userId: string, aheadMs = 0) => newAlarmId(userId, Date.now() + aheadMs);
+
+test("a batch that comes again is stored once, and acked", async () => {
+	const id = idFor("twice");
+	const line = encodeItem(id, queued("twice")).line;
+	await queue.put("realtime", line, 1_000);
+	await queue.put("realtime", line, 1_000);
+	await drained();
+	expect(await shards.slot(id)).toMatchObject({ userId: "twice", title: "t" });
+	expect((await shards.all("alarms_")).filter(({ userId }) => userId === "twice")).toHaveLength(1);
+});
+
+test("a slot that is taken is obeyed: the first that came decides", async () => {
+	const id = idFor("obey");
+	await queue.put("realtime", encodeItem(id, queued("obey", { title: "first" })).line);
+	await drained();
+	await queue.put("realtime", encodeItem(id, queued("obey", { title: "second" })).line);
+	await drained();
+	expect(await shards.slot(id)).toMatchObject({ title: "first" });
+});
+
+test("an id of the future without sendAt ends as CLOCK_SKEW, with its item kept", async () => {
+	const id = idFor("skew", 120_000);
+	const { line } = encodeItem(id, queued("skew"));
+	await queue.put("bulk", line);
+	await drained();
+	expect(await shards.slot(id)).toMatchObject({ outcome: "failed", why: { code: "CLOCK_SKEW" } });
+	expect(await shards.slot(id)).not.toHaveProperty("userId");
+	expect(await shards.failure(id)).toMatchObject({
+		code: "CLOCK_SKEW",
+		userId: "skew",
+		producer: "demo",
+		lane: "bulk",
+		item: line,
+	});
+});
+
+test("an alarm past its expiry becomes a tombstone and no failure", async () => {
+	const id = idFor("expired");
+	await queue.put(
+		"realtime",
+		encodeItem(id, queued("expired", { expiresAt: new Date(Date.now() - 1_000).toISOString() })).line,
+	);
+	await drained();
+	expect(await shards.slot(id)).toMatchObject({ outcome: "expired" });
+	expect(await shards.failure(id)).toBeNull();
+});
+
+test("a broken item fails alone, by its id; the rest of its batch is stored", async () => {
+	const [good, broken] = [idFor("good"), idFor("broken")];
+	const torn = encodeItem(broken, queued("broken")).line.slice(0, -10);
+	await queue.put("realtime", [torn, encodeItem(good, queued("good")).line].join("\n"));
+	await drained();
+	expect(await shards.slot(good)).toMatchObject({ userId: "good" });
+	expect(await shards.slot(broken)).toMatchObject({ outcome: "failed", why: { code: "CORRUPT_ITEM" } });
+	expect(await shards.failure(broken)).toMatchObject({ code: "CORRUPT_ITEM", item: torn });
+});
+
+test("an item without a readable id is kept as a failure, once, however often it comes", async () => {
+	const before = (await shards.all("failures")).length;
+	await queue.put("realtime", "this is no item");
+	await drained();
+	const kept = (await shards.all("failures")).filter(({ item }) => item === "this is no item");
+	expect(kept).toHaveLength(1);
+	expect(await shards.all("failures")).toHaveLength(before + 1);
+});
+
+test("an alarm of a month without a collection fails as MONTH_CLOSED, and makes no collection", async () => {
+	const id = idFor("old", -400 * 86_400_000);
+	await queue.put("realtime", encodeItem(id, queued("old")).line);
+	await drained();
+	expect(await shards.failure(id)).toMatchObject({ code: "MONTH_CLOSED", userId: "old" });
+	const month = await shards.inMonth(id);
+	expect(await shards.cluster("c0").db(month.dbName).listCollections({ name: month.collectionName }).toArray()).toEqual(
+		[],
+	);
+});
+
+test("a crash between the tombstone and the failure row is made good by the redelivery", async () => {
+	const id = idFor("crash", 120_000);
+	const tombstone = {
+		_id: id,
+		outcome: "failed",
+		why: { code: "CLOCK_SKEW", message: "m" },
+		producer: "demo",
+		at: new Date(),
+	};
+	await (await shards.inMonth(id)).insertOne(tombstone);
+	await queue.put("realtime", encodeItem(id, queued("crash")).line);
+	await drained();
+	expect(await shards.failure(id)).toMatchObject({ code: "CLOCK_SKEW", message: "m", userId: "crash" });
+});
+
+test("every batch leaves one ledger row with its ids and counts", async () => {
+	const ids = [idFor("ledger"), idFor("ledger"), idFor("ledger", 120_000)];
+	await queue.put("realtime", ids.map((id) => encodeItem(id, queued("ledger")).line).join("\n"), 777);
+	await drained();
+	const rows = (await shards.all("ledger_")).filter(({ _id }) => String(_id).endsWith("777"));
+	expect(rows).toMatchObject([{ _id: "test:000000000777", lane: "realtime", stored: 2, taken: 0, failed: 1 }]);
+	expect(Buffer.from(rows[0]?.ids)).toEqual(Buffer.concat(ids));
+});
+
+test("a failure whose row cannot be stored is not acked; it comes again and ends well", async () => {
+	const id = idFor("fenced", 120_000);
+	const failures = await shards.inMonth(id, "failures");
+	const database = shards.cluster(await clusterOf(id)).db(failures.dbName);
+	await database.command({ collMod: "failures", validator: { $expr: false } });
+	await queue.put("realtime", encodeItem(id, queued("fenced")).line);
+	await eventually(() => shards.slot(id), "the tombstone");
+	expect(await queue.left()).toBe(1);
+	expect(await failures.countDocuments({ _id: id })).toBe(0);
+	await database.command({ collMod: "failures", validator: {} });
+	await drained();
+	expect(await shards.failure(id)).toMatchObject({ code: "CLOCK_SKEW" });
+});
+
+test("a fenced shard's alarms wait and lose nothing; another shard's are stored meanwhile", async () => {
+	const [held, free] = await usersOnTwoShards();
+	const month = await shards.inMonth(held);
+	const database = shards.cluster(await clusterOf(held)).db(month.dbName);
+	await database.command({ collMod: month.collectionName, validator: { $expr: false } });
+	await queue.put("realtime", encodeItem(held, queued("held")).line);
+	await queue.put("realtime", encodeItem(free, queued("free")).line);
+	await eventually(() => shards.slot(free), "the free shard's alarm");
+	expect(await shards.slot(held)).toBeNull();
+	await database.command({ collMod: month.collectionName, validator: {} });
+	await drained();
+	expect(await shards.slot(held)).toMatchObject({ userId: "held" });
+});
+
+test("a month that was dropped is never made again by an insert", async () => {
+	const id = idFor("dropped");
+	const month = await shards.inMonth(id);
+	await month.drop();
+	await queue.put("realtime", encodeItem(id, queued("dropped")).line);
+	await eventually(() => queue.hasComeAgain("realtime"), "a second delivery");
+	const collections = shards
+		.cluster(await clusterOf(id))
+		.db(month.dbName)
+		.listCollections({ name: month.collectionName });
+	expect(await collections.toArray()).toEqual([]);
+	expect(await queue.left()).toBe(1);
+});
+
+async function clusterOf(id: Buffer): Promise<string> {
+	const { shardOf } = await import("../../domain/ids.ts");
+	const map = await shards.map();
+	return map.shards[shardOf(id, map.shards.length)]?.cluster ?? "";
+}
+
+async function usersOnTwoShards(): Promise<[Buffer, Buffer]> {
+	const { shardOf } = await import("../../domain/ids.ts");
+	const held = idFor("held");
+	for (let n = 0; ; n++) {
+		const free = idFor(n === 0 ? "free" : `free${n}`);
+		if (shardOf(free, 16) !== shardOf(held, 16)) return [held, free];
+	}
+}

@@ -1,0 +1,43 @@
+import { connect, headers, type NatsConnection } from "nats";
+import type { Lane } from "../../contracts/alarm.ts";
+import { batchSubject, streamOf, WORKER } from "../../streams/lanes.ts";
+import { HEADER } from "../../streams/publisher.ts";
+
+/** Puts batches on a lane by hand, and looks at what is left of it. */
+export class TestQueue {
+	readonly #connection: NatsConnection;
+	#number = 0;
+
+	private constructor(connection: NatsConnection) {
+		this.#connection = connection;
+	}
+
+	static async open(natsUrl: string): Promise<TestQueue> {
+		return new TestQueue(await connect({ servers: natsUrl }));
+	}
+
+	async put(lane: Lane, payload: string, number = ++this.#number): Promise<void> {
+		const head = headers();
+		head.set(HEADER.epoch, "test");
+		head.set(HEADER.number, String(number));
+		await this.#connection.jetstream().publish(batchSubject(lane), payload, { headers: head });
+	}
+
+	/** Batches that are not acked yet, of all lanes. */
+	async left(): Promise<number> {
+		const manager = await this.#connection.jetstreamManager();
+		const lanes: Lane[] = ["realtime", "bulk"];
+		const infos = await Promise.all(lanes.map((lane) => manager.streams.info(streamOf(lane))));
+		return infos.reduce((sum, { state }) => sum + state.messages, 0);
+	}
+
+	/** True while a batch is in hand for the second time or more. */
+	async hasComeAgain(lane: Lane): Promise<boolean> {
+		const manager = await this.#connection.jetstreamManager();
+		return (await manager.consumers.info(streamOf(lane), WORKER)).num_redelivered > 0;
+	}
+
+	close(): Promise<void> {
+		return this.#connection.close();
+	}
+}

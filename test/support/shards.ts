@@ -1,0 +1,69 @@
+import { type Document, MongoClient } from "mongodb";
+import type { RoutingMap } from "../../contracts/routing.ts";
+import { alarmsOf, shardDatabase } from "../../domain/holdings.ts";
+import { idTimeMs, shardOf } from "../../domain/ids.ts";
+import { monthOf } from "../../domain/periods.ts";
+import type { TestServers } from "./servers.ts";
+
+/** Looks into the databases directly, past the service. */
+export class TestShards {
+	readonly #clients: Map<string, MongoClient>;
+
+	constructor({ mongods }: TestServers) {
+		this.#clients = new Map(
+			Object.entries(mongods).map(([name, { uri }]) => [name, new MongoClient(uri, { promoteBuffers: true })]),
+		);
+	}
+
+	cluster(name: string): MongoClient {
+		const client = this.#clients.get(name);
+		if (client === undefined) throw new Error(`no cluster ${name}`);
+		return client;
+	}
+
+	async map(): Promise<RoutingMap> {
+		const row = await this.cluster("c0")
+			.db("alarm_meta")
+			.collection<Document & { _id: string }>("documents")
+			.findOne({ _id: "routing-map" });
+		return row?.body as RoutingMap;
+	}
+
+	async inMonth(id: Buffer, kind = alarmsOf(monthOf(idTimeMs(id)))) {
+		const map = await this.map();
+		const shard = shardOf(id, map.shards.length);
+		return this.cluster(map.shards[shard]?.cluster ?? "")
+			.db(shardDatabase(shard))
+			.collection<Document & { _id: Buffer }>(kind);
+	}
+
+	async slot(id: Buffer): Promise<Document | null> {
+		return (await this.inMonth(id)).findOne({ _id: id });
+	}
+
+	async failure(id: Buffer): Promise<Document | null> {
+		return (await this.inMonth(id, "failures")).findOne({ _id: id });
+	}
+
+	/** Every row of every collection that begins with `prefix`, over all clusters. */
+	async all(prefix: string): Promise<Document[]> {
+		const found = await Promise.all([...this.#clients.values()].map((client) => allOf(client, prefix)));
+		return found.flat();
+	}
+
+	async close(): Promise<void> {
+		await Promise.all([...this.#clients.values()].map((client) => client.close()));
+	}
+}
+
+async function allOf(client: MongoClient, prefix: string): Promise<Document[]> {
+	const rows: Document[] = [];
+	const { databases } = await client.db().admin().listDatabases({ nameOnly: true });
+	for (const { name } of databases.filter((database) => database.name.startsWith("alarm_"))) {
+		const collections = await client.db(name).listCollections({}, { nameOnly: true }).toArray();
+		for (const collection of collections.filter((one) => one.name.startsWith(prefix))) {
+			rows.push(...(await client.db(name).collection(collection.name).find().toArray()));
+		}
+	}
+	return rows;
+}

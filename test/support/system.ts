@@ -1,0 +1,46 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { ServiceBroker } from "moleculer";
+import type { Config } from "../../config.ts";
+import { makeBroker } from "../../ops/broker.ts";
+import { customerToken, type LocalCredentials } from "../../ops/credentials.ts";
+import { setUp } from "../../ops/system.ts";
+import { configOf, startServers, type TestServers } from "./servers.ts";
+
+/** A whole system on real servers, its services in brokers of this process. */
+export interface TestSystem {
+	servers: TestServers;
+	config: Config;
+	keys: LocalCredentials;
+	/** Starts services in a broker of their own; stopped with the system. */
+	run(services: string, more?: Record<string, string>): Promise<ServiceBroker>;
+	tokenOf(userId: string): Promise<string>;
+	stop(): Promise<void>;
+}
+
+export async function startSystem(more: Record<string, string> = {}): Promise<TestSystem> {
+	const servers = await startServers();
+	const config = configOf(servers, more);
+	const file = join(servers.dir, "credentials.json");
+	await setUp(config, file);
+	const keys = JSON.parse(await readFile(file, "utf8")) as LocalCredentials;
+	const brokers: ServiceBroker[] = [];
+	const run = async (services: string, own: Record<string, string> = {}) => {
+		const nodeId = `test-${brokers.length}-${process.pid}`;
+		const broker = makeBroker(configOf(servers, { ...more, NODE_ID: nodeId, SERVICES: services, ...own }));
+		brokers.push(broker);
+		await broker.start();
+		return broker;
+	};
+	const stop = async () => {
+		for (const broker of brokers.reverse()) await broker.stop();
+		await servers.stop();
+	};
+	return { servers, config, keys, run, stop, tokenOf: (userId) => customerToken(keys.signingKey, userId) };
+}
+
+/** Address of the gateway that runs in `broker`. */
+export function urlOf(broker: ServiceBroker): string {
+	const gateway = broker.getLocalService("gateway") as unknown as { server: { address(): { port: number } } };
+	return `http://127.0.0.1:${gateway.server.address().port}`;
+}
