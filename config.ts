@@ -1,4 +1,4 @@
-import { bool, cleanEnv, makeValidator, num, str } from "envalid";
+import { bool, type CleanedEnv, cleanEnv, makeValidator, str } from "envalid";
 
 /** The only reader of the environment. Everything is checked at once and all faults come in one report; nothing is guessed. */
 
@@ -42,11 +42,11 @@ export class ConfigFault extends Error {
 	}
 }
 
-const urlList = (scheme: RegExp) =>
+const urlList = (scheme: RegExp, example: string) =>
 	makeValidator<string[]>((text) => {
 		const urls = text.split(",").map((part) => part.trim());
-		const wrong = urls.find((url) => !URL.canParse(url) || !scheme.test(url));
-		if (wrong !== undefined) throw new Error(`"${wrong}" is not an address like ${scheme.source}host:port`);
+		const wrong = urls.find((url) => !URL.canParse(url) || !scheme.test(url) || new URL(url).hostname === "");
+		if (wrong !== undefined) throw new Error(`"${withoutPassword(wrong)}" is not an address like ${example}`);
 		return urls;
 	});
 
@@ -85,7 +85,8 @@ const shardCount = makeValidator<number>((text) => {
 const wholeNumber = (least: number, most: number) =>
 	makeValidator<number>((text) => {
 		const value = Number(text);
-		if (String(text).trim() !== "" && Number.isInteger(value) && value >= least && value <= most) return value;
+		// Numbers of the code (defaults) arrive as numbers; of the environment, only plain digits count.
+		if (/^\d+$/.test(String(text)) && value >= least && value <= most) return value;
 		throw new Error(`"${text}" must be a whole number from ${least} to ${most}`);
 	});
 
@@ -96,16 +97,19 @@ const services = makeValidator<ServiceName[]>((text) => {
 	return [...new Set(names)] as ServiceName[];
 });
 
-/** Passwords of addresses never reach a log. */
+/** Passwords of addresses never reach a log: all that could be one is left out, also where the address is written wrongly. */
 export function withoutPassword(text: string): string {
-	return text.replace(/\/\/[^@/]*@/g, "//***@");
+	return text.replace(/^([a-z][a-z0-9-]*=)?.*@/s, "$1***@");
 }
 
 const SPEC = {
 	PORT: wholeNumber(0, 65_535)({ default: 3000, desc: "port of the gateway" }),
 	BIND_ADDRESS: str({ default: "0.0.0.0", desc: "address the gateway listens on" }),
-	NATS_URL: urlList(/^(nats|tls):\/\//)({ desc: "nats://host:port, several by comma" }),
-	NATS_MONITOR_URLS: urlList(/^https?:\/\//)({
+	NATS_URL: urlList(/^(nats|tls):\/\//, "nats://host:4222")({ desc: "nats://host:port, several by comma" }),
+	NATS_MONITOR_URLS: urlList(
+		/^https?:\/\//,
+		"http://host:8222",
+	)({
 		desc: "http://host:8222 of every nats-server, to check that it syncs always",
 	}),
 	MONGO_SERVICE_URIS: clusters({ desc: "c0=mongodb://…;c1=mongodb://…" }),
@@ -115,7 +119,10 @@ const SPEC = {
 	SERVICE_DAYS: wholeNumber(1, 3_650)({ default: 90, desc: "days in the service tier" }),
 	ARCHIVE_DAYS: wholeNumber(1, 3_650)({ default: 365, desc: "days until a month is dropped" }),
 	SERVICES: services({ default: [...SERVICE_NAMES], desc: "which services this process runs" }),
-	STREAM_MAX_BYTES: num({ default: 4 * 1024 ** 3, desc: "size of each lane's stream" }),
+	STREAM_MAX_BYTES: wholeNumber(
+		1024 ** 2,
+		Number.MAX_SAFE_INTEGER,
+	)({ default: 4 * 1024 ** 3, desc: "size of each lane's stream" }),
 	STREAM_REPLICAS: wholeNumber(1, 5)({ default: 1, desc: "3 in production" }),
 	WORKER_PREFETCH: wholeNumber(1, 10_000)({ default: 128, desc: "batches a worker holds per lane" }),
 	ACK_WAIT_SECONDS: wholeNumber(
@@ -135,9 +142,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 			for (const [name, error] of Object.entries(errors)) faults.push(faultLine(name, error));
 		},
 	});
-	if (faults.length === 0 && read.ARCHIVE_DAYS <= read.SERVICE_DAYS) {
-		faults.push(`ARCHIVE_DAYS (${read.ARCHIVE_DAYS}) must be more than SERVICE_DAYS (${read.SERVICE_DAYS})`);
-	}
+	faults.push(...faultsBetween({ ...read }));
 	if (faults.length > 0) throw new ConfigFault(faults);
 	const [first] = read.MONGO_SERVICE_URIS;
 	return {
@@ -160,6 +165,18 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 		logLevel: read.LOG_LEVEL,
 		requestLog: read.REQUEST_LOG,
 	};
+}
+
+/** What is wrong only together. A variable that is wrong by itself is not in `read`, and compares as sound. */
+function faultsBetween(read: Partial<CleanedEnv<typeof SPEC>>): string[] {
+	const faults: string[] = [];
+	if (Number(read.ARCHIVE_DAYS) <= Number(read.SERVICE_DAYS)) {
+		faults.push(`ARCHIVE_DAYS (${read.ARCHIVE_DAYS}) must be more than SERVICE_DAYS (${read.SERVICE_DAYS})`);
+	}
+	const service = new Set(read.MONGO_SERVICE_URIS?.map(({ name }) => name));
+	const twice = read.MONGO_ARCHIVE_URIS?.filter(({ name }) => service.has(name)) ?? [];
+	for (const { name } of twice) faults.push(`MONGO_ARCHIVE_URIS: "${name}" is the name of a service cluster, too`);
+	return faults;
 }
 
 function faultLine(name: string, error: Error): string {

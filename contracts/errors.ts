@@ -18,7 +18,7 @@ export const ERRORS = {
 	UNSUPPORTED_MEDIA_TYPE: { status: 415, retry: false, title: "The body must be application/json" },
 	TEMPLATES_UNAVAILABLE: { status: 422, retry: false, title: "Templates are not available yet" },
 	ACCEPTANCE_UNKNOWN: { status: 503, retry: true, title: "It is not known whether the alarm was accepted" },
-	OVERLOADED: { status: 503, retry: true, title: "Too much is in hand; nothing was accepted" },
+	OVERLOADED: { status: 503, retry: true, title: "Nothing was accepted; try again in a moment" },
 	UNAVAILABLE: { status: 503, retry: true, title: "A part that is needed does not answer" },
 	INTERNAL: { status: 500, retry: true, title: "Something went wrong on our side" },
 } as const;

@@ -43,5 +43,5 @@ export function callerOfKey({ keys }: Credentials, id: string, secret: string): 
 /** Whether `caller` may call an action that admits `roles`; a customer only for the `userId` that is its own. */
 export function mayCall(caller: Caller, roles: readonly Role[], params: unknown): boolean {
 	if (!roles.includes(caller.role)) return false;
-	return caller.role !== "customer" || (params as { userId?: unknown }).userId === caller.name;
+	return caller.role !== "customer" || (params as { userId?: unknown } | undefined)?.userId === caller.name;
 }

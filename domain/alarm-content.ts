@@ -1,11 +1,12 @@
 import { type FieldFault, type JsonValue, LIMITS, type NewAlarm } from "../contracts/alarm.ts";
+import { parseMoment } from "./periods.ts";
 
 /** What the shape rules cannot say about a new alarm: lengths in characters and bytes, moments, and what `data` may hold. */
 const SKEW_MS = 60_000;
 const DAY_MS = 86_400_000;
-// C0 controls except tab and newline, and DEL.
+// C0 and C1 controls except tab and line ends, and DEL.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/;
+const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/;
 const FORBIDDEN_KEYS = new Set(["__proto__", "constructor", "prototype"]);
 
 export function contentFaults(alarm: NewAlarm, nowMs: number): FieldFault[] {
@@ -20,20 +21,22 @@ export function contentFaults(alarm: NewAlarm, nowMs: number): FieldFault[] {
 	];
 }
 
-function pairFaults({ title, body, template }: NewAlarm): FieldFault[] {
+function pairFaults({ title, body, template, variables }: NewAlarm): FieldFault[] {
 	if (template !== undefined) {
 		return title === undefined && body === undefined
 			? []
 			: [fault("template", "exclusive", "Send either title and body, or template and variables, not both.")];
 	}
 	const missing = (field: string) => fault(field, "required", `The field "${field}" is missing.`);
+	if (variables !== undefined)
+		return [fault("variables", "exclusive", '"variables" can only be sent together with "template".')];
 	return [...(title === undefined ? [missing("title")] : []), ...(body === undefined ? [missing("body")] : [])];
 }
 
 function textFaults(field: string, text: string | undefined, maxChars: number, maxBytes: number): FieldFault[] {
 	if (text === undefined) return [];
 	// The quick test first: `length` counts UTF-16 units and is never less than the characters.
-	const chars = text.length <= maxChars ? text.length : [...text].length;
+	const chars = text.length <= maxChars ? text.length : countCharacters(text);
 	if (chars > maxChars)
 		return [fault(field, "tooLong", `"${field}" has ${chars} characters; at most ${maxChars} fit.`)];
 	const bytes = text.length * 3 <= maxBytes ? 0 : Buffer.byteLength(text);
@@ -44,15 +47,24 @@ function textFaults(field: string, text: string | undefined, maxChars: number, m
 	return text.trim() === "" ? [fault(field, "blank", `"${field}" is blank.`)] : [];
 }
 
+function countCharacters(text: string): number {
+	let count = 0;
+	for (const _character of text) count++;
+	return count;
+}
+
 function linkFaults(link: string | undefined): FieldFault[] {
-	if (link === undefined || !/^(javascript|data|vbscript|file):/i.test(link)) return [];
+	if (link === undefined) return [];
+	if (CONTROLS.test(link) || !link.isWellFormed())
+		return [fault("link", "unprintable", '"link" holds control characters or broken Unicode.')];
+	if (!/^(javascript|data|vbscript|file):/i.test(link)) return [];
 	return [fault("link", "scheme", `"link" must not use the scheme ${link.slice(0, link.indexOf(":"))}.`)];
 }
 
 function momentFaults({ occurredAt, sendAt, expiresAt }: NewAlarm, nowMs: number): FieldFault[] {
 	const faults: FieldFault[] = [];
 	for (const [field, text] of Object.entries({ occurredAt, sendAt, expiresAt })) {
-		if (text !== undefined && Number.isNaN(Date.parse(text))) {
+		if (text !== undefined && Number.isNaN(parseMoment(text))) {
 			faults.push(fault(field, "moment", `"${field}" is no moment that exists: ${text}.`));
 		}
 	}
@@ -69,12 +81,12 @@ function momentFaults({ occurredAt, sendAt, expiresAt }: NewAlarm, nowMs: number
 
 function dataFaults(field: string, data: NewAlarm["data"]): FieldFault[] {
 	if (data === undefined) return [];
-	const bytes = Buffer.byteLength(JSON.stringify(data));
-	if (bytes > LIMITS.dataBytes) {
-		return [fault(field, "tooManyBytes", `"${field}" has ${bytes} bytes as JSON; at most ${LIMITS.dataBytes} fit.`)];
-	}
+	// Depth before size: JSON.stringify would overflow the stack on what is nested thousands deep.
 	const wrong = wrongInside(data, field, 1);
-	return wrong === null ? [] : [wrong];
+	if (wrong !== null) return [wrong];
+	const bytes = Buffer.byteLength(JSON.stringify(data));
+	if (bytes <= LIMITS.dataBytes) return [];
+	return [fault(field, "tooManyBytes", `"${field}" has ${bytes} bytes as JSON; at most ${LIMITS.dataBytes} fit.`)];
 }
 
 /** First fault below `value`; `depth` is that of `value` itself. */
@@ -94,7 +106,9 @@ function wrongInside(value: JsonValue, path: string, depth: number): FieldFault 
 function keyFault(key: string, path: string): FieldFault | null {
 	const operator =
 		key.startsWith("$") || key.includes(".") || key.includes("\0") || key === "" || FORBIDDEN_KEYS.has(key);
-	return operator ? fault(path, "key", `"${path}" has the key ${JSON.stringify(key)}, which is not allowed.`) : null;
+	return operator
+		? fault(path, "key", `"${path}" has the key ${JSON.stringify(key.slice(0, 64))}, which is not allowed.`)
+		: null;
 }
 
 function fault(field: string, rule: string, message: string): FieldFault {

@@ -59,7 +59,8 @@ export function decodeBatch(payload: Uint8Array): Decoded[] {
 
 function decodeLine(line: string): Decoded {
 	const id = parseId(line.slice(0, 27));
-	if (id === null) return { id, broken: "the item does not begin with an alarm id", line };
+	if (id === null || line[27] !== " ")
+		return { id, broken: "the item does not begin with an alarm id and a space", line };
 	try {
 		const queued: unknown = JSON.parse(line.slice(28));
 		if (isQueued(queued)) return { id, queued, line };

@@ -39,6 +39,14 @@ export function daysFrom(nowMs: number, ahead: number): string[] {
 	return Array.from({ length: ahead + 1 }, (_, index) => dayOf(nowMs + index * DAY_MS));
 }
 
+/** The moment behind an ISO text in UTC; NaN for one that does not exist (2026-02-30, 24:00), which Date.parse would roll over. */
+export function parseMoment(text: string): number {
+	const timeMs = Date.parse(text);
+	return Number.isNaN(timeMs) || new Date(timeMs).toISOString().slice(0, 13) !== text.slice(0, 13)
+		? Number.NaN
+		: timeMs;
+}
+
 export function daysBefore(nowMs: number, days: number): number {
 	return nowMs - days * DAY_MS;
 }

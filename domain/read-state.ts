@@ -24,7 +24,16 @@ export function isRead(row: AlarmRow, state: ReadState): boolean {
 /** True when a watermark covers the alarm. */
 export function isBehind(id: Uint8Array, category: string, state: ReadState): boolean {
 	const timeMs = idTimeMs(id);
-	return timeMs <= state.allBeforeMs || timeMs <= (state.categoryBeforeMs[category] ?? -1);
+	return timeMs <= state.allBeforeMs || timeMs <= categoryBeforeMs(state, category);
+}
+
+function categoryBeforeMs({ categoryBeforeMs }: ReadState, category: string): number {
+	return Object.hasOwn(categoryBeforeMs, category) ? (categoryBeforeMs[category] ?? -1) : -1;
+}
+
+/** True when a watermark for this category exists or fits. */
+export function hasRoomForCategory({ categoryBeforeMs }: ReadState, category: string): boolean {
+	return Object.hasOwn(categoryBeforeMs, category) || Object.keys(categoryBeforeMs).length < MAX_CATEGORY_MARKS;
 }
 
 function isMarkedUnread(id: Buffer, { unread }: ReadState): boolean {
@@ -41,7 +50,8 @@ export function summarize(
 	found: string[],
 	cap: number,
 ): { count: number; capped: boolean; byCategory: Record<string, number> } {
-	const byCategory: Record<string, number> = {};
-	for (const category of found.slice(0, cap)) byCategory[category] = (byCategory[category] ?? 0) + 1;
-	return { count: Math.min(found.length, cap), capped: found.length > cap, byCategory };
+	// A map, because a category may be called "constructor".
+	const counts = new Map<string, number>();
+	for (const category of found.slice(0, cap)) counts.set(category, (counts.get(category) ?? 0) + 1);
+	return { count: Math.min(found.length, cap), capped: found.length > cap, byCategory: Object.fromEntries(counts) };
 }

@@ -13,6 +13,8 @@ export interface AlarmRow {
 	data?: JsonObject;
 	occurredAt?: Date;
 	sendAt?: Date;
+	/** Only of an alarm for later: the id of every other one tells it. */
+	acceptedAt?: Date;
 	expiresAt?: Date;
 	producer: string;
 	idempotencyKey?: string;
@@ -27,6 +29,7 @@ export interface Tombstone {
 	why?: { code: string; message: string };
 	of?: Uint8Array;
 	producer?: string;
+	acceptedAt?: Date;
 	at: Date;
 }
 export type Slot = AlarmRow | Tombstone;
@@ -55,7 +58,7 @@ export function isTombstone(slot: Slot): slot is Tombstone {
 	return "outcome" in slot;
 }
 
-export function toRow(id: Buffer, { producer, alarm }: QueuedAlarm): AlarmRow {
+export function toRow(id: Buffer, { producer, acceptedAtMs, alarm }: QueuedAlarm): AlarmRow {
 	const row: AlarmRow = {
 		_id: id,
 		userId: alarm.userId,
@@ -67,7 +70,10 @@ export function toRow(id: Buffer, { producer, alarm }: QueuedAlarm): AlarmRow {
 	if (alarm.link !== undefined) row.link = alarm.link;
 	if (alarm.data !== undefined) row.data = alarm.data;
 	if (alarm.occurredAt !== undefined) row.occurredAt = new Date(alarm.occurredAt);
-	if (alarm.sendAt !== undefined) row.sendAt = new Date(alarm.sendAt);
+	if (alarm.sendAt !== undefined) {
+		row.sendAt = new Date(alarm.sendAt);
+		row.acceptedAt = new Date(acceptedAtMs);
+	}
 	if (alarm.expiresAt !== undefined) row.expiresAt = new Date(alarm.expiresAt);
 	if (alarm.idempotencyKey !== undefined) row.idempotencyKey = alarm.idempotencyKey;
 	return row;
@@ -91,7 +97,8 @@ export function toInbox(row: AlarmRow, read: boolean): InboxAlarm {
 }
 
 export function toStatus(id: Buffer, slot: Slot | null): AlarmStatus {
-	const base = { id: showId(id), acceptedAt: new Date(idTimeMs(id)).toISOString() };
+	const acceptedAt = slot?.acceptedAt ?? new Date(idTimeMs(id));
+	const base = { id: showId(id), acceptedAt: acceptedAt.toISOString() };
 	if (slot === null) return { ...base, status: "pending" };
 	if (!isTombstone(slot)) return { ...base, status: "stored" };
 	const { why, of } = slot;

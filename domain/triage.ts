@@ -1,7 +1,8 @@
+import type { Lane } from "../contracts/alarm.ts";
 import { FAILURES, type FailureCode } from "../contracts/errors.ts";
 import type { Decoded } from "./batch.ts";
 import { type AlarmId, ID_BYTES, idTimeMs, userRange } from "./ids.ts";
-import { type AlarmRow, type Tombstone, toRow } from "./rows.ts";
+import { type AlarmRow, type QueuedAlarm, type Tombstone, toRow } from "./rows.ts";
 
 /** An id may be this far in the future without `sendAt` before its creator's clock is called wrong. */
 const SKEW_MS = 60_000;
@@ -14,37 +15,58 @@ export interface Decision {
 	userId?: string;
 }
 
+/** Where an item stood in the queue: which message of which lane, and its place in the batch. */
+export interface Whereabouts {
+	lane: Lane;
+	streamTimeMs: number;
+	sequence: number;
+	index: number;
+}
+
 /** The rules that turn a queued item into a row or a tombstone. `at` names the item where it has no readable id. */
-export function triage(item: Decoded, nowMs: number, at: { streamTimeMs: number; sequence: number }): Decision {
+export function triage(item: Decoded, nowMs: number, at: Whereabouts): Decision {
 	if ("broken" in item) return failed(item.id ?? lostId(at), "CORRUPT_ITEM", item, nowMs, item.broken);
 	const { id, queued, line } = item;
 	const { userId, sendAt, expiresAt } = queued.alarm;
 	if (sendAt === undefined && idTimeMs(id) > nowMs + SKEW_MS) return failed(id, "CLOCK_SKEW", item, nowMs);
 	if (expiresAt !== undefined && Date.parse(expiresAt) <= nowMs) {
-		return { id, slot: { _id: id, outcome: "expired", producer: queued.producer, at: new Date(nowMs) }, line, userId };
+		return { id, slot: { ...tombstone(id, "expired", nowMs), ...sender(queued) }, line, userId };
 	}
 	return { id, slot: toRow(id, queued), line, userId };
 }
 
+function tombstone(id: AlarmId, outcome: Tombstone["outcome"], nowMs: number): Tombstone {
+	return { _id: id, outcome, at: new Date(nowMs) };
+}
+
+/** Who sent it, and when, where its id does not tell. */
+function sender({ producer, acceptedAtMs, alarm }: QueuedAlarm): Pick<Tombstone, "producer" | "acceptedAt"> {
+	return { producer, ...(alarm.sendAt !== undefined && { acceptedAt: new Date(acceptedAtMs) }) };
+}
+
+function cause(code: FailureCode, detail: string | undefined): NonNullable<Tombstone["why"]> {
+	return { code, message: detail === undefined ? FAILURES[code] : `${FAILURES[code]} ${detail}` };
+}
+
 /** A decision that buries the item: tombstone `failed` with its cause. */
 export function failed(id: AlarmId, code: FailureCode, item: Decoded, nowMs: number, detail?: string): Decision {
-	const message = detail === undefined ? FAILURES[code] : `${FAILURES[code]} ${detail}`;
-	const slot: Tombstone = { _id: id, outcome: "failed", why: { code, message }, at: new Date(nowMs) };
+	const slot = { ...tombstone(id, "failed", nowMs), why: cause(code, detail) };
 	if ("broken" in item) return { id, slot, line: item.line };
-	return { id, slot: { ...slot, producer: item.queued.producer }, line: item.line, userId: item.queued.alarm.userId };
+	return { id, slot: { ...slot, ...sender(item.queued) }, line: item.line, userId: item.queued.alarm.userId };
 }
 
 /** The same burial for an item that has been decided on before (its month is gone, the database refused its row). */
 export function buried(decision: Decision, code: FailureCode, nowMs: number, detail?: string): Decision {
-	const message = detail === undefined ? FAILURES[code] : `${FAILURES[code]} ${detail}`;
-	const { producer } = decision.slot;
-	const slot: Tombstone = { _id: decision.id, outcome: "failed", why: { code, message }, at: new Date(nowMs) };
-	return { ...decision, slot: producer === undefined ? slot : { ...slot, producer } };
+	const { producer, acceptedAt } = decision.slot;
+	const known = { ...(producer !== undefined && { producer }), ...(acceptedAt !== undefined && { acceptedAt }) };
+	const slot = { ...tombstone(decision.id, "failed", nowMs), why: cause(code, detail), ...known };
+	return { ...decision, slot };
 }
 
 /** A slot for an item whose own id cannot be read: the same one at every delivery, so that it is counted once. */
-function lostId({ streamTimeMs, sequence }: { streamTimeMs: number; sequence: number }): AlarmId {
-	const id = userRange("", streamTimeMs, streamTimeMs).low;
-	id.writeUIntBE(sequence % 2 ** 48, ID_BYTES - 6, 6);
+function lostId({ lane, streamTimeMs, sequence, index }: Whereabouts): AlarmId {
+	const id = userRange(`unreadable items of the ${lane} lane`, streamTimeMs, streamTimeMs).low;
+	id.writeUInt32BE(sequence % 2 ** 32, ID_BYTES - 6);
+	id.writeUInt16BE(index % 2 ** 16, ID_BYTES - 2);
 	return id;
 }

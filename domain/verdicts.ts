@@ -22,11 +22,17 @@ const HOPELESS = new Set([2, 14, 22, 10334, 17280, 17420]);
 /** A verdict for each of `count` documents of one unordered insert. Anything that does not add up is unknown. */
 export function insertVerdicts(reply: WriteReply, count: number): Verdict[] {
 	const errors = reply.writeErrors ?? [];
-	const addsUp = reply.ok === 1 && !reply.writeConcernError && (reply.n ?? -1) + errors.length === count;
-	if (!addsUp) return Array<Verdict>(count).fill("unknown");
+	if (!addsUp(reply, errors, count)) return Array<Verdict>(count).fill("unknown");
 	const verdicts = Array<Verdict>(count).fill("stored");
 	for (const { index, code } of errors) verdicts[index] = errorVerdict(code);
 	return verdicts;
+}
+
+function addsUp({ ok, n, writeConcernError }: WriteReply, errors: { index: number }[], count: number): boolean {
+	const places = new Set(errors.map(({ index }) => index).filter((index) => index >= 0 && index < count));
+	return (
+		ok === 1 && !writeConcernError && n !== undefined && n + errors.length === count && places.size === errors.length
+	);
 }
 
 function errorVerdict(code: number): Verdict {

@@ -16,34 +16,37 @@ export interface Problem {
 
 /** What any error, of ours, of Moleculer or of another node, means to the caller. `action` is the one that was called, if known. */
 export function toProblem(error: unknown, action?: string): Problem {
-	const { type, message, data, code } = error as { type?: unknown; message?: string; data?: unknown; code?: unknown };
-	if (isErrorCode(type)) return problem(type, message ?? "", data as Record<string, unknown> | undefined);
+	const { type, message, data, code } = (error ?? {}) as Partial<Record<string, unknown>>;
+	if (isErrorCode(type)) return problem(type, String(message), (data ?? {}) as Record<string, unknown>);
 	if (type === "VALIDATION_ERROR")
 		return problem("VALIDATION_FAILED", "Some fields are not as they must be.", { faults: toFaults(data) });
-	if (type === "REQUEST_TIMEOUT" && action?.startsWith("alarm.create.")) {
-		return problem("ACCEPTANCE_UNKNOWN", "The creation was not answered in time; it may have been accepted.", {
+	if (UNKNOWN.has(String(type)) && action?.startsWith("alarm.create.")) {
+		return problem("ACCEPTANCE_UNKNOWN", "The creation's answer was lost; it may have been accepted.", {
 			retryAfterS: 2,
 		});
 	}
-	if (UNAVAILABLE.has(String(type)))
+	if (AWAY_TYPES.has(String(type)) || AWAY_STATUSES.has(Number(code)))
 		return problem("UNAVAILABLE", "A part of the service does not answer.", { retryAfterS: 1 });
 	if (code === 404) return problem("NOT_FOUND", "There is nothing at this address, or not for this method.");
 	if (code === 400) return problem("BAD_REQUEST", "The address cannot be read.");
 	return problem("INTERNAL", "Something went wrong on our side; it has been logged.");
 }
 
-/** Moleculer's and moleculer-web's words for a part that does not answer. */
-const UNAVAILABLE = new Set([
+/** The call may have been carried out: its answer did not come in time, or was lost with the node that had it. */
+const UNKNOWN = new Set(["REQUEST_TIMEOUT", "REQUEST_REJECTED"]);
+
+/** Moleculer's words for a part that does not answer. */
+const AWAY_TYPES = new Set([
 	"REQUEST_TIMEOUT",
 	"REQUEST_SKIPPED",
 	"REQUEST_REJECTED",
 	"SERVICE_NOT_FOUND",
 	"SERVICE_NOT_AVAILABLE",
-	"ERR_SERVICE_UNAVAILABLE",
-	"SERVICE_UNAVAILABLE",
 	"QUEUE_FULL",
-	"GRACEFUL_STOPPING",
+	"GRACEFUL_STOP_TIMEOUT",
 ]);
+/** Of Moleculer and moleculer-web, for a service that is on no node, or a bus that is down. */
+const AWAY_STATUSES = new Set([502, 503, 504]);
 
 function problem(code: ErrorCode, detail: string, data: Record<string, unknown> = {}): Problem {
 	const { status, title } = ERRORS[code];

@@ -33,7 +33,9 @@ export function jetstream(config: Config, purpose: string): Partial<ServiceSchem
 			addReadinessCheck(this.broker, `queue (${purpose})`, () => streams.trouble);
 			await Promise.race([streams.sound(), sleep(FIRST_LOOK_MS, undefined, { ref: false })]);
 			isStarting = false;
-			if (wrong !== null) throw new Error(wrong);
+			if (wrong === null) return;
+			await streams.close();
+			throw new Error(wrong);
 		},
 		async stopped(this: Service & HasStreams) {
 			await this.streams?.close();

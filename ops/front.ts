@@ -1,6 +1,7 @@
 import { Agent, createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { createProxyServer } from "http-proxy-3";
+import { ERRORS } from "../contracts/errors.ts";
 
 /** Whom a request is for: one of the two edges that serve people, or everything else. */
 export type Route = "create" | "query" | "ops";
@@ -74,18 +75,19 @@ function refuse(response: ServerResponse<IncomingMessage> | Socket, route: Route
 		response.destroy();
 		return;
 	}
-	const refused = (error as NodeJS.ErrnoException).code === "ECONNREFUSED";
-	const problem = {
-		type: "/docs/errors#UNAVAILABLE",
-		title: "A part that is needed does not answer",
-		status: 503,
-		code: "UNAVAILABLE",
-		detail: refused
-			? `The ${route} process is away; nothing was done. Try again in a moment.`
-			: `The ${route} process broke off (${error.message}); it is not known whether it has done its work.`,
-	};
+	const problem = problemOf(route, error);
 	response.writeHead(503, { "Content-Type": "application/problem+json", "Retry-After": "1" });
 	response.end(JSON.stringify(problem));
+}
+
+/** A creation is refused only when it reached nobody; one that broke off may have been accepted. */
+function problemOf(route: Route, error: Error): object {
+	const reachedNobody = (error as NodeJS.ErrnoException).code === "ECONNREFUSED";
+	const code = route !== "create" ? "UNAVAILABLE" : reachedNobody ? "OVERLOADED" : "ACCEPTANCE_UNKNOWN";
+	const detail = reachedNobody
+		? `The ${route} process is away; nothing was done. Try again in a moment.`
+		: `The ${route} process broke off (${error.message}); it is not known whether it has done its work.`;
+	return { type: `/docs/errors#${code}`, title: ERRORS[code].title, status: ERRORS[code].status, code, detail };
 }
 
 function listen(server: Server, port: number): Promise<void> {

@@ -51,7 +51,7 @@ function workerOf(service: Service & Vars, config: Config, lane: Lane): LaneWork
 async function storeRound(service: HasRouting & Service, lane: Lane, deliveries: Delivery[]): Promise<boolean[]> {
 	const nowMs = Date.now();
 	const batches = deliveries.map((delivery) =>
-		decodeBatch(delivery.payload).map((item) => triage(item, nowMs, delivery)),
+		decodeBatch(delivery.payload).map((item, index) => triage(item, nowMs, { ...delivery, lane, index })),
 	);
 	const { clusters, routing } = service;
 	const outcomes = await takeIn({ clusters, routing, lane, nowMs: Date.now }, batches.flat());

@@ -7,7 +7,7 @@ import { INBOX_FILTER, INBOX_KEY, INBOX_OWNER, MARK, READ_ALL, STATUS_KEY } from
 import { belongsTo, idTimeMs, parseId } from "../domain/ids.ts";
 import { mayBePending } from "../domain/low-watermark.ts";
 import { type PageRequest, parseCursor, showCursor } from "../domain/paging.ts";
-import { daysBefore } from "../domain/periods.ts";
+import { daysBefore, parseMoment } from "../domain/periods.ts";
 import { isRead, summarize } from "../domain/read-state.ts";
 import { type Slot, toInbox, toStatus } from "../domain/rows.ts";
 import type { HasAdmission } from "../lib/admission.ts";
@@ -149,7 +149,7 @@ function pageRequest({ userId, limit, cursor, category, read, from, to }: InboxF
 }
 
 function moment(field: string, text: string): number {
-	const timeMs = Date.parse(text);
+	const timeMs = parseMoment(text);
 	if (!Number.isNaN(timeMs)) return timeMs;
 	const message = `"${field}" is no moment that exists: ${text}.`;
 	throw new Fault("VALIDATION_FAILED", "Some fields are not as they must be.", {

@@ -1,18 +1,11 @@
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { isBehind, isRead, type ReadState } from "../domain/read-state.ts";
+import { hasRoomForCategory, isBehind, isRead, type ReadState } from "../domain/read-state.ts";
 import { slotOf, type Target } from "../domain/routing.ts";
 import type { AlarmRow } from "../domain/rows.ts";
 import type { Clusters } from "./clusters.ts";
 import { changeAlarm, findAlarm, SET_HIDDEN, SET_UNREAD, setRead } from "./inbox.ts";
-import {
-	addUnreadMark,
-	dropUnreadMark,
-	hasRoomForCategory,
-	loadReadState,
-	moveWatermark,
-	userTarget,
-} from "./user-state.ts";
+import { addUnreadMark, dropUnreadMark, loadReadState, moveWatermark, userTarget } from "./user-state.ts";
 
 /** What a customer does to the inbox. Each deed can run twice with the same result. */
 

@@ -2,7 +2,7 @@ import type { Document } from "mongodb";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { SHARD_HOLDINGS } from "../domain/holdings.ts";
 import { shardOf, userHash, userKey } from "../domain/ids.ts";
-import { MAX_CATEGORY_MARKS, MAX_UNREAD_MARKS, NOTHING_READ, type ReadState } from "../domain/read-state.ts";
+import { MAX_UNREAD_MARKS, NOTHING_READ, type ReadState } from "../domain/read-state.ts";
 import { shardTarget, type Target } from "../domain/routing.ts";
 import type { Clusters } from "./clusters.ts";
 import { findIn, toBuffer, updateOne } from "./shard-command.ts";
@@ -44,11 +44,6 @@ export async function moveWatermark(
 	const update: Document = { $max: { [field]: new Date(mark.beforeMs) }, $setOnInsert: { userId } };
 	if (mark.covered.length > 0) update.$pull = { unread: { id: { $in: mark.covered } } };
 	await updateOne(clusters, target, { _id: userKey(userId) }, update, true);
-}
-
-/** True when a watermark for one more category fits. */
-export function hasRoomForCategory(state: ReadState, category: string): boolean {
-	return category in state.categoryBeforeMs || Object.keys(state.categoryBeforeMs).length < MAX_CATEGORY_MARKS;
 }
 
 /** Marks one alarm behind a watermark unread. False when there are too many such marks already. */

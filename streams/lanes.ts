@@ -89,6 +89,9 @@ export function laneFaults(config: Partial<StreamConfig>): string[] {
 	must(config.retention === RetentionPolicy.Workqueue, "retention", config.retention, "workqueue");
 	must(config.discard === DiscardPolicy.New, "discard", config.discard, "new");
 	must(!config.max_age, "max_age", config.max_age, "0");
+	// A limit per subject drops the old in silence, whatever `discard` says.
+	const perSubject = config.max_msgs_per_subject ?? -1;
+	must(perSubject <= 0, "max_msgs_per_subject", perSubject, "-1");
 	const persistence = (config as { persist_mode?: string }).persist_mode;
 	must(persistence !== "async", "persist_mode", persistence, "default");
 	return faults;

@@ -29,7 +29,11 @@ export async function startSystem(more: Record<string, string> = {}): Promise<Te
 		const nodeId = `test-${brokers.length}-${process.pid}`;
 		const broker = makeBroker(configOf(servers, { ...more, NODE_ID: nodeId, SERVICES: services, ...own }));
 		brokers.push(broker);
-		await broker.start();
+		await broker.start().catch(async (error: unknown) => {
+			// What had begun before the start was refused.
+			await broker.stop();
+			throw error;
+		});
 		return broker;
 	};
 	const stop = async () => {

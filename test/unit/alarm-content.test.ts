@@ -192,8 +192,34 @@ describe("expiresAt", () => {
 	});
 });
 
+test("what is nested thousands deep is refused, not thrown on", () => {
+	expect(broken({ data: { a: nestedLists(5_000) } })[0]).toMatch(/ tooDeep$/);
+});
+
+test("variables without a template are refused", () => {
+	expect(broken({ variables: { a: 1 } })).toEqual(["variables exclusive"]);
+});
+
+test.each(["https://a\u0000b", "https://a\u0085", "https://\ud800"])(
+	"a link with control characters or broken Unicode is refused: %j",
+	(link) => {
+		expect(broken({ link })).toEqual(["link unprintable"]);
+	},
+);
+
+test.each(["2026-02-30T00:00:00Z", "2026-11-22T24:00:00Z", "2026-13-01T00:00:00Z"])(
+	"a moment that does not exist is refused: %s",
+	(occurredAt) => {
+		expect(broken({ occurredAt })).toEqual(["occurredAt moment"]);
+	},
+);
+
 describe.each(["data", "variables"])("%s", (field) => {
-	const rules = (value: JsonObject) => broken({ [field]: value });
+	const { title: _title, body: _body, ...bare } = alarm();
+	const filled = (value: JsonObject): NewAlarm =>
+		field === "data" ? alarm({ data: value }) : { ...bare, template: "t", variables: value };
+	const faultsOf = (value: JsonObject) => contentFaults(filled(value), NOW_MS);
+	const rules = (value: JsonObject) => faultsOf(value).map(({ field: where, rule }) => `${where} ${rule}`);
 
 	test("may hold what JSON can say", () => {
 		expect(
@@ -245,6 +271,6 @@ describe.each(["data", "variables"])("%s", (field) => {
 	});
 
 	test("has its first fault told with the place", () => {
-		expect(message({ [field]: { a: { $ne: 1 } } })).toBe(`"${field}.a" has the key "$ne", which is not allowed.`);
+		expect(faultsOf({ a: { $ne: 1 } })[0]?.message).toBe(`"${field}.a" has the key "$ne", which is not allowed.`);
 	});
 });

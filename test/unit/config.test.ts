@@ -181,20 +181,39 @@ describe("a password", () => {
 		["MONGO_SERVICE_URIS", "c0=mongodb://a:s3cret@h;c0=mongodb://b:s3cret@i"],
 		["MONGO_ARCHIVE_URIS", "mongodb://alarm:s3cret@h0:1"],
 		["MONGO_META_URI", "mongo://alarm:s3cret@h0:1"],
+		["MONGO_META_URI", "http://u:s3cret/x@h"],
+		["MONGO_META_URI", "mongodb:/u:s3cret@h"],
+		["MONGO_SERVICE_URIS", "c0=u:s3cret@h"],
+		["MONGO_SERVICE_URIS", "c0:mongodb://u:x@s3cret@h"],
+		["NATS_URL", "http://u:s3cret@h"],
 	])("in a wrong %s is not shown: %s", (name, value) => {
 		const found = faults({ [name]: value });
 		expect(found).toHaveLength(1);
 		expect(found[0]).not.toContain("s3cret");
 	});
 
-	test("is taken out of an address, and the host stays", () => {
-		expect(withoutPassword("c0=mongodb://alarm:s3cret@h0:1/?x=1")).toBe("c0=mongodb://***@h0:1/?x=1");
-		expect(withoutPassword("c0=mongodb://a:s3cret@h0;c1=mongodb://b:s3cret@h1")).toBe(
-			"c0=mongodb://***@h0;c1=mongodb://***@h1",
-		);
+	test("is taken out of an address, and its name and host stay", () => {
+		expect(withoutPassword("c0=mongodb://alarm:s3cret@h0:1/?x=1")).toBe("c0=***@h0:1/?x=1");
 	});
 
 	test("that is not there changes nothing", () => {
-		expect(withoutPassword("mongodb://h0:1/db@x")).toBe("mongodb://h0:1/db@x");
+		expect(withoutPassword("mongodb://h0:1/db")).toBe("mongodb://h0:1/db");
 	});
+});
+
+test("what is wrong only together stands in the same report", () => {
+	const found = faults({ PORT: "x", ARCHIVE_DAYS: "10", MONGO_ARCHIVE_URIS: "c1=mongodb://h2:1" });
+	expect(found).toHaveLength(3);
+	expect(found.join()).toContain("ARCHIVE_DAYS (10) must be more than SERVICE_DAYS (90)");
+	expect(found.join()).toContain('"c1" is the name of a service cluster, too');
+});
+
+test.each([
+	["STREAM_MAX_BYTES", "4GB"],
+	["STREAM_MAX_BYTES", "-1"],
+	["PORT", "0x10"],
+	["PORT", "1e3"],
+	["NATS_URL", "nats://"],
+])("%s=%s is no value", (name, value) => {
+	expect(faults({ [name]: value })).toHaveLength(1);
 });

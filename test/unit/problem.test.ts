@@ -162,3 +162,21 @@ describe("the report of the validator", () => {
 		expect(toFaults(report)).toEqual([]);
 	});
 });
+
+test.each([
+	["a service that is on no node", { name: "ServiceUnavailableError", code: 503 }],
+	["a bus that is down", { type: "BAD_GATEWAY", code: 502 }],
+])("%s is UNAVAILABLE, not our mistake", (_what, error) => {
+	expect(toProblem(error, "alarm.query.list").code).toBe("UNAVAILABLE");
+});
+
+test("a creation whose node died may have been accepted", () => {
+	expect(toProblem({ type: "REQUEST_REJECTED", code: 503 }, "alarm.create.submit").code).toBe("ACCEPTANCE_UNKNOWN");
+});
+
+test.each([undefined, null, "text", { type: "UNAVAILABLE", data: null }])(
+	"whatever is thrown has a problem: %j",
+	(error) => {
+		expect(toProblem(error).status).toBeGreaterThanOrEqual(500);
+	},
+);

@@ -1,6 +1,14 @@
 import fc from "fast-check";
 import { newAlarmId } from "../../domain/ids.ts";
-import { categoriesAhead, isBehind, isRead, NOTHING_READ, type ReadState, summarize } from "../../domain/read-state.ts";
+import {
+	categoriesAhead,
+	hasRoomForCategory,
+	isBehind,
+	isRead,
+	NOTHING_READ,
+	type ReadState,
+	summarize,
+} from "../../domain/read-state.ts";
 import { NOW_MS, row } from "./samples.ts";
 
 const state = (own: Partial<ReadState> = {}): ReadState => ({ ...NOTHING_READ, ...own });
@@ -78,4 +86,12 @@ describe("the badge", () => {
 			}),
 		);
 	});
+});
+
+test("a category may be called like a member of every object", () => {
+	expect(summarize(["constructor"], 100).byCategory).toEqual({ constructor: 1 });
+	expect(hasRoomForCategory(state({}), "constructor")).toBe(true);
+	const full = Object.fromEntries(Array.from({ length: 64 }, (_, n) => [`c${n}`, 1]));
+	expect(hasRoomForCategory(state({ categoryBeforeMs: full }), "constructor")).toBe(false);
+	expect(isBehind(row()._id, "constructor", state({ categoryBeforeMs: full }))).toBe(false);
 });

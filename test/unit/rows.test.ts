@@ -1,6 +1,6 @@
 import { newAlarmId, showId } from "../../domain/ids.ts";
 import { isTombstone, type Tombstone, toInbox, toRow, toStatus } from "../../domain/rows.ts";
-import { iso, NOW_MS, queued, row } from "./samples.ts";
+import { DAY_MS, iso, NOW_MS, queued, row } from "./samples.ts";
 
 const id = newAlarmId("u1", NOW_MS);
 
@@ -94,4 +94,10 @@ describe("the status of an id", () => {
 		expect(Object.keys(toStatus(id, tombstone)).sort()).toEqual(["acceptedAt", "id", "status"]);
 		expect(Object.keys(toStatus(id, row({ _id: id }))).sort()).toEqual(["acceptedAt", "id", "status"]);
 	});
+});
+
+test("the status of an alarm for later tells when it was accepted, not when it is sent", () => {
+	const sendAt = iso(NOW_MS + DAY_MS);
+	const id = newAlarmId("u1", NOW_MS + DAY_MS);
+	expect(toStatus(id, toRow(id, queued({ sendAt }))).acceptedAt).toBe(iso(NOW_MS));
 });

@@ -2,10 +2,10 @@ import { FAILURES } from "../../contracts/errors.ts";
 import { type Decoded, decodeBatch, encodeItem } from "../../domain/batch.ts";
 import { ID_BYTES, idTimeMs, newAlarmId, showId } from "../../domain/ids.ts";
 import type { Tombstone } from "../../domain/rows.ts";
-import { buried, failed, triage } from "../../domain/triage.ts";
+import { buried, failed, triage, type Whereabouts } from "../../domain/triage.ts";
 import { DAY_MS, iso, NOW_MS, queued, row } from "./samples.ts";
 
-const AT = { streamTimeMs: NOW_MS - 50, sequence: 7 };
+const AT: Whereabouts = { lane: "realtime", streamTimeMs: NOW_MS - 50, sequence: 7, index: 0 };
 const MINUTE_MS = 60_000;
 
 function readable(own: Parameters<typeof queued>[0] = {}, timeMs = NOW_MS): Decoded & { id: Buffer } {
@@ -97,6 +97,11 @@ describe("a corrupt item without a readable id", () => {
 	test("gets another slot than one of another message", () => {
 		expect(lost({ ...AT, sequence: 8 }).id).not.toEqual(lost().id);
 		expect(lost({ ...AT, streamTimeMs: AT.streamTimeMs + 1 }).id).not.toEqual(lost().id);
+		expect(lost({ ...AT, lane: "bulk" }).id).not.toEqual(lost().id);
+	});
+
+	test("gets another slot than its neighbour in the batch", () => {
+		expect(lost({ ...AT, index: 1 }).id).not.toEqual(lost().id);
 	});
 
 	test("gets a slot also after 2^48 messages", () => {
@@ -108,7 +113,7 @@ test("the same item decides the same id at every delivery, whatever it ends as",
 	const items = [readable(), readable({ expiresAt: iso(NOW_MS + 5) }), readable({}, NOW_MS + 2 * MINUTE_MS)];
 	for (const item of items) {
 		for (const nowMs of [NOW_MS, NOW_MS + 10, NOW_MS + 40 * DAY_MS]) {
-			const decision = triage(item, nowMs, { streamTimeMs: nowMs, sequence: nowMs % 1_000 });
+			const decision = triage(item, nowMs, { ...AT, streamTimeMs: nowMs, sequence: nowMs % 1_000 });
 			expect(decision.id).toEqual(item.id);
 			expect(decision.slot._id).toEqual(item.id);
 		}

@@ -100,3 +100,22 @@ describe("the wait before another attempt", () => {
 		);
 	});
 });
+
+test.each([
+	[
+		"one place twice",
+		{
+			ok: 1,
+			n: 0,
+			writeErrors: [
+				{ index: 0, code: 11_000 },
+				{ index: 0, code: 11_000 },
+			],
+		},
+		2,
+	],
+	["a place that was not sent", { ok: 1, n: 1, writeErrors: [{ index: 5, code: 11_000 }] }, 2],
+	["no number of rows", { ok: 1, writeErrors: [{ index: 0, code: 11_000 }] }, 1],
+])("a reply with %s is unknown", (_what, reply, count) => {
+	expect(insertVerdicts(reply, count)).toEqual(Array(count).fill("unknown"));
+});
