@@ -93,6 +93,10 @@ function dataFaults(field: string, data: NewAlarm["data"]): FieldFault[] {
 function wrongInside(value: JsonValue, path: string, depth: number): FieldFault | null {
 	if (typeof value === "string")
 		return value.isWellFormed() ? null : fault(path, "unprintable", `"${path}" holds broken Unicode.`);
+	if (typeof value === "number")
+		return isKept(value)
+			? null
+			: fault(path, "number", `"${path}" is a number that would be rounded: send it as text.`);
 	if (typeof value !== "object" || value === null) return null;
 	if (depth > LIMITS.dataDepth)
 		return fault(path, "tooDeep", `"${path}" is nested more than ${LIMITS.dataDepth} deep.`);
@@ -101,6 +105,11 @@ function wrongInside(value: JsonValue, path: string, depth: number): FieldFault 
 		if (wrong !== null) return wrong;
 	}
 	return null;
+}
+
+/** Account numbers and the like: beyond 2^53 a number has lost digits already, and 1e400 is infinite. */
+function isKept(value: number): boolean {
+	return Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));
 }
 
 function keyFault(key: string, path: string): FieldFault | null {

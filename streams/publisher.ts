@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { headers, type JetStreamClient } from "nats";
 import type { Lane } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
-import { batchSize, cutBatches, encodeBatch, type Item } from "../domain/batch.ts";
+import { BATCH_ITEMS, batchSize, cutBatches, encodeBatch, type Item } from "../domain/batch.ts";
 import { showId } from "../domain/ids.ts";
 import { batchSubject, streamOf } from "./lanes.ts";
 
@@ -18,8 +18,12 @@ const WAITING_BYTES = 32 * 1024 * 1024;
 
 export const HEADER = { epoch: "Alarm-Epoch", number: "Alarm-Number" } as const;
 
+/** Waited so long without being sent: refused, so that a caller has its answer within 3 s also while publishes time out. */
+const LATE_MS = 1_000;
+
 interface Batch {
 	items: Item[];
+	sinceMs: number;
 	resolve: () => void;
 	reject: (error: unknown) => void;
 }
@@ -39,9 +43,11 @@ export class LanePublisher {
 	readonly #lane: Lane;
 	readonly #jetstream: () => JetStreamClient | null;
 	readonly #numbers: BatchNumbers;
-	/** Items of single requests: the next batch is cut from its front. */
-	#waiting: Batch[] = [];
-	#ready: Batch[] = [];
+	/** Items of single requests: the next message is packed from its front. */
+	#singles: Batch[] = [];
+	/** Batches of bulk requests: each is a message of its own. */
+	#batches: Batch[] = [];
+	#singlesNext = true;
 	#waitingBytes = 0;
 	#inFlight = 0;
 
@@ -53,14 +59,14 @@ export class LanePublisher {
 
 	/** Resolves when the item is on the server's disk. @throws {Fault} OVERLOADED before any write, else ACCEPTANCE_UNKNOWN. */
 	publish(item: Item): Promise<void> {
-		return this.#enqueue([item], (batch) => this.#waiting.push(batch));
+		return this.#enqueue([item], (batch) => this.#singles.push(batch));
 	}
 
 	/** The same for the items of one bulk request, in batches of their own. */
 	async publishMany(items: Item[]): Promise<PromiseSettledResult<void>[]> {
 		const batches = cutBatches(items);
 		const settled = await Promise.allSettled(
-			batches.map((batch) => this.#enqueue(batch, (own) => this.#ready.push(own))),
+			batches.map((batch) => this.#enqueue(batch, (own) => this.#batches.push(own))),
 		);
 		return settled.flatMap((one, index) => (batches[index] ?? []).map(() => one));
 	}
@@ -74,13 +80,14 @@ export class LanePublisher {
 		}
 		this.#waitingBytes += bytes;
 		return new Promise((resolve, reject) => {
-			add({ items, resolve, reject });
+			add({ items, sinceMs: performance.now(), resolve, reject });
 			this.#pump();
 		});
 	}
 
 	#pump(): void {
 		while (this.#inFlight < IN_FLIGHT) {
+			this.#refuseLate();
 			const batches = this.#takeNext();
 			if (batches.length === 0) return;
 			this.#inFlight++;
@@ -91,13 +98,26 @@ export class LanePublisher {
 		}
 	}
 
-	/** Singles first, packed together; then one batch of a bulk request. */
+	/** In turn, so that neither kind waits for the other to pause. */
 	#takeNext(): Batch[] {
-		if (this.#waiting.length > 0) {
-			const count = batchSize(this.#waiting.slice(0, 512).flatMap(({ items }) => items));
-			return this.#waiting.splice(0, count);
+		const takeSingles = this.#batches.length === 0 || (this.#singlesNext && this.#singles.length > 0);
+		this.#singlesNext = !takeSingles;
+		if (!takeSingles) return this.#batches.splice(0, 1);
+		const front = this.#singles.slice(0, BATCH_ITEMS).flatMap(({ items }) => items);
+		return this.#singles.splice(0, batchSize(front));
+	}
+
+	/** What waits is in the order of its coming: the late ones are in front. */
+	#refuseLate(): void {
+		const lateMs = performance.now() - LATE_MS;
+		for (const queue of [this.#singles, this.#batches]) {
+			const inTime = queue.findIndex(({ sinceMs }) => sinceMs > lateMs);
+			const late = queue.splice(0, inTime === -1 ? queue.length : inTime);
+			for (const { items, reject } of late) {
+				this.#waitingBytes -= sizeOf(items);
+				reject(new Fault("OVERLOADED", "The queue is too slow; nothing was accepted.", { retryAfterS: 1 }));
+			}
 		}
-		return this.#ready.splice(0, 1);
 	}
 
 	async #send(batches: Batch[]): Promise<void> {

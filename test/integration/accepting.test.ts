@@ -9,6 +9,7 @@ import { freePort } from "../../ops/embedded/port.ts";
 import { streamOf } from "../../streams/lanes.ts";
 import { BatchNumbers, HEADER, LanePublisher } from "../../streams/publisher.ts";
 import { eventually } from "../support/eventually.ts";
+import { freeze, thaw } from "../support/freeze.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
@@ -58,6 +59,22 @@ async function readLane(connection: Awaited<ReturnType<typeof connect>>, lane: "
 	return found;
 }
 
+test("what waits too long behind a frozen queue is refused, and was never sent", async () => {
+	const connection = await connect({ servers: system.servers.nats.url });
+	const publisher = new LanePublisher("bulk", () => connection.jetstream(), new BatchNumbers());
+	await freeze(system.servers.nats.pid);
+	const items = Array.from({ length: 10 }, (_, n) => queuedItem(n));
+	const first = items.slice(0, 2).map((item) => publisher.publish(item));
+	const behind = items.slice(2).map((item) => publisher.publishMany([item]));
+	const settled = await Promise.allSettled(first);
+	thaw(system.servers.nats.pid);
+	expect(settled).toMatchObject(Array(2).fill({ status: "rejected", reason: { type: "ACCEPTANCE_UNKNOWN" } }));
+	expect((await Promise.all(behind)).flat()).toMatchObject(
+		Array(8).fill({ status: "rejected", reason: { type: "OVERLOADED" } }),
+	);
+	await connection.close();
+});
+
 test("a full stream refuses before anything is accepted, and says when to come again", async () => {
 	const connection = await connect({ servers: system.servers.nats.url });
 	const manager = await connection.jetstreamManager();
@@ -72,7 +89,7 @@ test("a full stream refuses before anything is accepted, and says when to come a
 });
 
 test("a frozen queue is unknown, not refused: 503 with the ids to ask about", async () => {
-	process.kill(system.servers.nats.pid, "SIGSTOP");
+	await freeze(system.servers.nats.pid);
 	try {
 		const reply = await producer("POST", "/v1/alarms", good);
 		expect(reply).toMatchObject({
@@ -91,7 +108,7 @@ test("a frozen queue is unknown, not refused: 503 with the ids to ask about", as
 			},
 		});
 	} finally {
-		process.kill(system.servers.nats.pid, "SIGCONT");
+		thaw(system.servers.nats.pid);
 	}
 	await eventually(async () => (await producer("POST", "/v1/alarms", good)).status === 202, "accepting again");
 });

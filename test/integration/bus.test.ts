@@ -89,6 +89,12 @@ test("edges start and serve while NATS is down, and join when it comes", async (
 	});
 	await restartNats();
 	await eventually(async () => (await producer("POST", "/v1/alarms", good)).status === 202, "accepting");
+	const { body } = await producer("POST", "/v1/alarms", { ...good, userId: "alone" });
+	// The worker that lost its connection has found its way back, too.
+	await eventually(
+		async () => (await customer("GET", `/v1/users/alone/alarms/${body.id}`)).status === 200,
+		"the alarm stored",
+	);
 	await Promise.all([creation, query].map((broker) => broker.waitForServices("alarm.consume", 30_000)));
 });
 

@@ -196,6 +196,10 @@ test("what is nested thousands deep is refused, not thrown on", () => {
 	expect(broken({ data: { a: nestedLists(5_000) } })[0]).toMatch(/ tooDeep$/);
 });
 
+test.each(["1e400", "-1e400", "12345678901234567890"])("a number that would be rounded is refused: %s", (number) => {
+	expect(broken({ data: JSON.parse(`{"list":[${number}]}`) })).toEqual(["data.list.0 number"]);
+});
+
 test("variables without a template are refused", () => {
 	expect(broken({ variables: { a: 1 } })).toEqual(["variables exclusive"]);
 });
