@@ -1,6 +1,9 @@
 import type { BrokerOptions } from "moleculer";
 import type { Config } from "./config.ts";
 import { backgroundBus } from "./lib/background-bus.ts";
+import { drainGateway } from "./lib/drain-gateway.ts";
+
+const LOST_CALL = new Set(["REQUEST_TIMEOUT", "REQUEST_REJECTED"]);
 
 /** Broker options; nothing else. */
 export default function brokerOptions(config: Config): BrokerOptions {
@@ -11,8 +14,17 @@ export default function brokerOptions(config: Config): BrokerOptions {
 			type: "NATS",
 			options: { url: config.natsUrl, reconnectTimeWait: 500, pingInterval: 5_000, maxPingOut: 2, timeout: 2_000 },
 		},
-		middlewares: [backgroundBus()],
+		middlewares: [backgroundBus(), drainGateway()],
 		requestTimeout: 5_000,
+		// A node that was killed stays in the registry until its heartbeat is missed: after a few lost calls it gets no more.
+		circuitBreaker: {
+			enabled: true,
+			threshold: 0.5,
+			minRequestCount: 3,
+			windowTime: 10,
+			halfOpenTime: 5_000,
+			check: (error: Error) => LOST_CALL.has((error as { type?: string }).type ?? ""),
+		},
 		// Without tracking, `stopped` would run before the calls in flight end.
 		tracking: { enabled: true, shutdownTimeout: 20_000 },
 		heartbeatInterval: 5,
@@ -20,7 +32,8 @@ export default function brokerOptions(config: Config): BrokerOptions {
 		registry: { preferLocal: true },
 		// The runner of start-up handles signals: two handlers in one process would stop the broker twice.
 		skipProcessEventRegistration: true,
-		internalServices: true,
+		// `$node.options` would tell every node on the bus the address of the transporter, password and all.
+		internalServices: { $node: { actions: { options: false } } },
 		metrics: { enabled: false },
 		logger: {
 			type: "Pino",

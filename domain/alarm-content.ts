@@ -7,7 +7,8 @@ const DAY_MS = 86_400_000;
 // C0 and C1 controls except tab and line ends, and DEL.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
 const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/;
-const FORBIDDEN_KEYS = new Set(["__proto__", "constructor", "prototype"]);
+// `_bsontype` would make the driver take the object for one of its own types.
+const FORBIDDEN_KEYS = new Set(["__proto__", "constructor", "prototype", "_bsontype"]);
 
 export function contentFaults(alarm: NewAlarm, nowMs: number): FieldFault[] {
 	return [
@@ -113,8 +114,7 @@ function isKept(value: number): boolean {
 }
 
 function keyFault(key: string, path: string): FieldFault | null {
-	const operator =
-		key.startsWith("$") || key.includes(".") || key.includes("\0") || key === "" || FORBIDDEN_KEYS.has(key);
+	const operator = /^\$|[.\0]|^$/.test(key) || FORBIDDEN_KEYS.has(key) || !key.isWellFormed();
 	return operator
 		? fault(path, "key", `"${path}" has the key ${JSON.stringify(key.slice(0, 64))}, which is not allowed.`)
 		: null;

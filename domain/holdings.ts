@@ -7,7 +7,7 @@ import { daysBefore, daysFrom, type Month, monthsFrom } from "./periods.ts";
 export interface Holding {
 	kind: string;
 	period: "month" | "day" | "none";
-	/** WiredTiger settings; 8 KB leaves where inserts are random (measured, see docs/decisions.md). */
+	/** WiredTiger settings; 8 KB leaves where inserts are random (measured: more inserts per second once the data outgrows the cache). */
 	engine: string | null;
 	/** How many periods are made ahead of time. */
 	ahead: number;

@@ -9,6 +9,8 @@ export const SCAN_BUDGET = 1_000;
 const FILTERED_CHUNK = 200;
 /** Clocks of creating nodes may be ahead: an alarm of "now" must be seen by a node that is a little behind. */
 const CLOCK_SLACK_MS = 60_000;
+/** A page closes before that: on the bus one answer has at most 1 MB. */
+const PAGE_BYTES = 512 * 1024;
 const CURSOR_VERSION = 1;
 
 /** A page that is asked for, in plain terms. `after` is the last id already scanned. */
@@ -66,23 +68,33 @@ export interface Draft {
 	rows: AlarmRow[];
 	lastScanned: Buffer | null;
 	scanned: number;
+	bytes: number;
 	/** True when the page is full or the budget is used, and there may be more. */
 	stopped: boolean;
 }
 
-export const EMPTY_DRAFT: Draft = { rows: [], lastScanned: null, scanned: 0, stopped: false };
+export const EMPTY_DRAFT: Draft = { rows: [], lastScanned: null, scanned: 0, bytes: 0, stopped: false };
 
 /** Adds a chunk of scanned rows to the draft, until the page is full. */
 export function extend(draft: Draft, chunk: AlarmRow[], request: PageRequest, state: ReadState): Draft {
 	const rows = [...draft.rows];
-	let { lastScanned, scanned } = draft;
+	let { lastScanned, scanned, bytes } = draft;
 	for (const row of chunk) {
-		if (rows.length === request.limit) return { rows, lastScanned, scanned, stopped: true };
-		if (isWanted(row, request, state)) rows.push(row);
+		if (rows.length === request.limit || bytes > PAGE_BYTES)
+			return { rows, lastScanned, scanned, bytes, stopped: true };
+		if (isWanted(row, request, state)) {
+			rows.push(row);
+			bytes += sizeOf(row);
+		}
 		lastScanned = row._id;
 		scanned++;
 	}
-	return { rows, lastScanned, scanned, stopped: scanned >= SCAN_BUDGET };
+	return { rows, lastScanned, scanned, bytes, stopped: scanned >= SCAN_BUDGET };
+}
+
+/** About the bytes of a row in an answer: three for a character, since most are Korean. */
+function sizeOf({ title, body, link = "", data }: AlarmRow): number {
+	return 200 + 3 * (title.length + body.length + link.length + (data === undefined ? 0 : JSON.stringify(data).length));
 }
 
 function isWanted(row: AlarmRow, { category, read, nowMs }: PageRequest, state: ReadState): boolean {

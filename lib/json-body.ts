@@ -2,19 +2,33 @@ import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import rawBody from "raw-body";
 import secureJson from "secure-json-parse";
-import { LIMITS } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
 
 /**
  * Reads a JSON body within its limit. Our own order matters: moleculer-web would parse bodies before it authenticates.
  * secure-json-parse refuses `__proto__`, which JSON.parse would hand on.
  */
-export async function readJsonBody(req: IncomingMessage): Promise<Record<string, unknown>> {
+export async function readJsonBody(req: IncomingMessage, limitBytes: number): Promise<Record<string, unknown>> {
 	assertJson(req);
-	const bytes = await readBytes(req);
+	const bytes = await readBytes(req, limitBytes);
 	const value = parse(bytes);
+	refuseDeep(value);
 	if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
 	throw new Fault("BROKEN_JSON", "The body must be a JSON object.");
+}
+
+/** Deeper than any field may be: what descends into it (validators, serializers) would overflow the stack. */
+const MOST_DEPTH = 32;
+
+/** Level by level, without recursion. @throws {Fault} BROKEN_JSON */
+function refuseDeep(value: unknown): void {
+	let level: unknown[] = [value];
+	for (let depth = 0; level.length > 0; depth++) {
+		if (depth > MOST_DEPTH) throw new Fault("BROKEN_JSON", `The body is nested more than ${MOST_DEPTH} deep.`);
+		level = level
+			.filter((one) => typeof one === "object" && one !== null)
+			.flatMap((one) => Object.values(one as object));
+	}
 }
 
 function assertJson(req: IncomingMessage): void {
@@ -30,14 +44,14 @@ function assertJson(req: IncomingMessage): void {
 		throw new Fault("UNSUPPORTED_MEDIA_TYPE", `Bodies must not be compressed (given: ${encoding.slice(0, 80)}).`);
 }
 
-async function readBytes(req: IncomingMessage): Promise<Buffer> {
+async function readBytes(req: IncomingMessage, limitBytes: number): Promise<Buffer> {
 	try {
-		return await rawBody(req, { limit: LIMITS.requestBytes, length: req.headers["content-length"] ?? null });
+		return await rawBody(req, { limit: limitBytes, length: req.headers["content-length"] ?? null });
 	} catch (error) {
 		// What is still coming is read and thrown away, so that the client gets to see the answer.
 		req.resume();
 		if ((error as { type?: string }).type === "entity.too.large") {
-			throw new Fault("BODY_TOO_LARGE", `The body may have at most ${LIMITS.requestBytes} bytes.`);
+			throw new Fault("BODY_TOO_LARGE", `The body may have at most ${limitBytes} bytes here.`);
 		}
 		throw new Fault("BAD_REQUEST", "The body ended early.");
 	}

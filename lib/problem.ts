@@ -27,6 +27,11 @@ export function toProblem(error: unknown, action?: string): Problem {
 	}
 	if (AWAY_TYPES.has(String(type)) || AWAY_STATUSES.has(Number(code)))
 		return problem("UNAVAILABLE", "A part of the service does not answer.", { retryAfterS: 1 });
+	if (code === "MAX_PAYLOAD_EXCEEDED")
+		return problem(
+			"BODY_TOO_LARGE",
+			"This gateway reaches the service over the bus, which takes at most 1 MB at once.",
+		);
 	if (code === 404) return problem("NOT_FOUND", "There is nothing at this address, or not for this method.");
 	if (code === 400) return problem("BAD_REQUEST", "The address cannot be read.");
 	return problem("INTERNAL", "Something went wrong on our side; it has been logged.");
@@ -72,14 +77,18 @@ export interface ShapeError {
 	expected?: unknown;
 }
 
+/** So many are told: enough to mend a request by, too few to make the answer larger than the question. */
+const MOST_FAULTS = 20;
+
 export function toFaults(report: unknown): FieldFault[] {
-	return Array.isArray(report) ? (report as ShapeError[]).flatMap(toFault) : [];
+	return Array.isArray(report) ? (report as ShapeError[]).flatMap(toFault).slice(0, MOST_FAULTS) : [];
 }
 
 function toFault({ type, field = "", message = "", actual, expected }: ShapeError): FieldFault[] {
 	if (type === "objectStrict") {
 		return String(actual)
-			.split(", ")
+			.split(", ", MOST_FAULTS)
+			.map((name) => name.slice(0, 80))
 			.map((name) => ({ field: name, rule: "unknown", message: `There is no field "${name}".` }));
 	}
 	const shown =
@@ -89,8 +98,11 @@ function toFault({ type, field = "", message = "", actual, expected }: ShapeErro
 	return [{ field, rule: type, message: `${message}${shown}` }];
 }
 
-/** The offending value, short enough for a message. */
+/** The offending value, short enough for a message. Objects only by their kind: they may be deep and large. */
 function brief(value: unknown): string {
-	const text = value instanceof RegExp ? String(value) : (JSON.stringify(value) ?? "nothing");
+	if (value instanceof RegExp) return String(value);
+	if (Array.isArray(value)) return "a list";
+	if (typeof value === "object" && value !== null) return "an object";
+	const text = JSON.stringify(value) ?? "nothing";
 	return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }

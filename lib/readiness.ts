@@ -1,4 +1,5 @@
 import type { ServiceBroker } from "moleculer";
+import { isDraining } from "./drain-gateway.ts";
 
 /** What a process needs before it is ready to serve. Dependencies belong here and never into liveness: a restart would not mend them. */
 
@@ -20,6 +21,6 @@ export interface Readiness {
 
 export function readinessOf(broker: ServiceBroker): Readiness {
 	const checks = [...(ofBroker.get(broker) ?? [])].map(([name, check]) => [name, check() ?? "ok"] as const);
-	const isReady = broker.started && checks.every(([, found]) => found === "ok");
+	const isReady = broker.started && !isDraining(broker) && checks.every(([, found]) => found === "ok");
 	return { status: isReady ? "ready" : "not ready", checks: Object.fromEntries(checks) };
 }

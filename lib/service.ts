@@ -1,7 +1,9 @@
 import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Caller, Role } from "../contracts/access.ts";
 import type { ActionName, Events, Meta, Params, Result } from "../contracts/actions.ts";
+import { invalid } from "../domain/submission.ts";
 import type { HasAdmission } from "./admission.ts";
+import { shapeCheck } from "./shape.ts";
 
 /** The only place where our types meet Moleculer's loose ones. */
 
@@ -13,6 +15,8 @@ interface Action<A extends ActionName, This> {
 	/** Who may call; a customer only for its own `userId`. Checked before the handler, for callers of REST and of the bus alike. */
 	access: readonly Role[];
 	params: Rules<Params<A>>;
+	/** Of a call over the bus; without it, the broker's. */
+	timeout?: number;
 	handler(this: This, ctx: Context<Params<A>, Meta>, caller: Caller): Promise<Result<A>>;
 }
 /** The actions service S has promised in the contract: each of them and no other. */
@@ -33,6 +37,7 @@ interface Definition<S extends string, Vars> {
 
 type AnyAction = {
 	access: readonly Role[];
+	params: Record<string, unknown>;
 	handler: (ctx: Context<unknown, Meta>, caller: Caller) => Promise<unknown>;
 };
 
@@ -47,11 +52,15 @@ export function defineService<S extends string, Vars extends HasAdmission | obje
 	} as unknown as ServiceSchema;
 }
 
-function guarded({ access, handler, ...rest }: AnyAction): object {
+/** The caller first, then the params: a stranger is not told what would have been right. Moleculer's validator would come first. */
+function guarded({ access, params, handler, ...rest }: AnyAction): object {
+	const faultsOf = shapeCheck(params);
 	return {
 		...rest,
 		async handler(this: Service & HasAdmission, ctx: Context<unknown, Meta>) {
 			const caller = await this.admission.admit(ctx.meta.auth, access, ctx.params);
+			const faults = faultsOf(ctx.params);
+			if (faults.length > 0) throw invalid(faults);
 			return handler.call(this, ctx, caller);
 		},
 	};

@@ -9,7 +9,7 @@ export function shapeCheck(rules: Record<string, unknown>): (value: unknown) => 
 	const check = validator.compile(rules);
 	return (value) => {
 		if (typeof value !== "object" || value === null || Array.isArray(value)) {
-			return [{ field: "", rule: "object", message: "An alarm must be a JSON object." }];
+			return [{ field: "", rule: "object", message: "It must be a JSON object." }];
 		}
 		const report = check(value as Record<string, unknown>);
 		return report === true ? [] : toFaults(report);

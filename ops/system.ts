@@ -3,7 +3,8 @@ import type { Config } from "../config.ts";
 import { LANES } from "../contracts/alarm.ts";
 import { Clusters } from "../stores/clusters.ts";
 import { ensureCollections, ensureMap } from "../stores/routing-map.ts";
-import { ensureLane } from "../streams/lanes.ts";
+import { natsAddress } from "../streams/address.ts";
+import { ensureLane, laneSize } from "../streams/lanes.ts";
 import { setUpCredentials } from "./credentials.ts";
 
 /**
@@ -24,15 +25,10 @@ export async function setUp(config: Config, credentialsFile: string | undefined)
 }
 
 async function setUpLanes(config: Config): Promise<void> {
-	const connection = await connect({ servers: config.natsUrl.split(","), timeout: 5_000 });
+	const connection = await connect({ ...natsAddress(config.natsUrl), timeout: 5_000 });
 	try {
 		const manager = await connection.jetstreamManager();
-		const size = {
-			maxBytes: config.streamMaxBytes,
-			replicas: config.streamReplicas,
-			maxAckPending: 4 * config.workerPrefetch,
-			ackWaitMs: config.ackWaitMs,
-		};
+		const size = laneSize(config);
 		for (const lane of LANES) await ensureLane(manager, lane, size);
 	} finally {
 		await connection.close();

@@ -11,6 +11,7 @@ import { type Outcome, takeIn } from "../stores/intake.ts";
 import { type LedgerRow, writeLedger } from "../stores/ledger.ts";
 import { publishLowWatermark } from "../stores/low-watermark.ts";
 import { backlogOf } from "../streams/backlog.ts";
+import { ensureLane, laneSize } from "../streams/lanes.ts";
 import { type Delivery, LaneWorker } from "../streams/worker.ts";
 
 interface Vars extends HasRouting, HasStreams {
@@ -42,6 +43,7 @@ function workerOf(service: Service & Vars, config: Config, lane: Lane): LaneWork
 	return new LaneWorker(service.streams, (deliveries) => storeRound(service, lane, deliveries), {
 		lane,
 		prefetch: config.workerPrefetch,
+		prepare: async () => ensureLane(await service.streams.manager(), lane, laneSize(config)),
 		workingMs: config.ackWaitMs / 3,
 		onError: (error) => service.logger.error(`the ${lane} worker: ${error instanceof Error ? error.stack : error}`),
 	});
@@ -54,7 +56,8 @@ async function storeRound(service: HasRouting & Service, lane: Lane, deliveries:
 		decodeBatch(delivery.payload).map((item, index) => triage(item, nowMs, { ...delivery, lane, index })),
 	);
 	const { clusters, routing } = service;
-	const outcomes = await takeIn({ clusters, routing, lane, nowMs: Date.now }, batches.flat());
+	const onError = (error: unknown) => service.logger.error(`the ${lane} worker: ${error}`);
+	const outcomes = await takeIn({ clusters, routing, lane, nowMs: Date.now, onError }, batches.flat());
 	const ofBatch = cut(outcomes, batches);
 	const safe = ofBatch.map((some) => some.every((outcome) => outcome.safe));
 	const rows = deliveries.map((delivery, at) => ledgerRow(lane, delivery, batches[at] ?? [], ofBatch[at] ?? []));

@@ -9,6 +9,7 @@ import { toProblem } from "../lib/problem.ts";
 import { defineService } from "../lib/service.ts";
 import { shapeCheck } from "../lib/shape.ts";
 import { admission } from "../mixins/admission.mixin.ts";
+import { clock } from "../mixins/clock.mixin.ts";
 import { type HasStreams, jetstream } from "../mixins/jetstream.mixin.ts";
 import { BatchNumbers, LanePublisher } from "../streams/publisher.ts";
 
@@ -17,16 +18,20 @@ interface Vars extends HasStreams, HasAdmission {
 	publishers: Publishers;
 }
 
+/** Waiting and publishing take two seconds at most; a node that is silent for three is lost. */
+const CREATION_MS = 3_000;
+
 const itemFaults = shapeCheck(NEW_ALARM);
 
 /** Accepts alarms: checked, packed, on a durable disk, answered. Never reads a database on the way. */
 export default function alarmCreate(config: Config): ServiceSchema {
 	return defineService<"alarm.create", Vars>({
 		name: "alarm.create",
-		mixins: [jetstream(config, "publish"), admission(config)],
+		mixins: [jetstream(config, "publish"), admission(config), clock(config)],
 		actions: {
 			submit: {
 				access: ["producer"],
+				timeout: CREATION_MS,
 				params: NEW_ALARM,
 				async handler(ctx, caller) {
 					const { item, lane, acceptedAtMs } = prepare(ctx.params, caller.name, Date.now(), "realtime");
@@ -41,6 +46,7 @@ export default function alarmCreate(config: Config): ServiceSchema {
 			},
 			bulk: {
 				access: ["producer"],
+				timeout: CREATION_MS,
 				params: BULK,
 				async handler(ctx, caller) {
 					const prepared = ctx.params.alarms.map((alarm) => prepareItem(alarm, caller.name, Date.now()));

@@ -14,13 +14,15 @@ import type { HasAdmission } from "../lib/admission.ts";
 import { defineService } from "../lib/service.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
-import { findSlot, findUnread, readPage } from "../stores/inbox.ts";
-import { readLowWatermark } from "../stores/low-watermark.ts";
+import { findSlot, findUnread, readInbox } from "../stores/inbox.ts";
+import { HeldLowWatermark } from "../stores/low-watermark.ts";
 import { getAlarm, hideAlarm, markAlarm, markAllRead, type Owner } from "../stores/marks.ts";
 import { withMap } from "../stores/shard-command.ts";
 import { loadReadState, userTarget } from "../stores/user-state.ts";
 
-interface Vars extends HasRouting, HasAdmission {}
+interface Vars extends HasRouting, HasAdmission {
+	watermark: HeldLowWatermark;
+}
 
 /** The badge is exact up to here: "99+". */
 const UNREAD_CAP = 100;
@@ -37,8 +39,7 @@ export default function alarmQuery(config: Config): ServiceSchema {
 				handler(ctx) {
 					const request = pageRequest(ctx.params, Date.now());
 					return withMap(this.routing, async (map) => {
-						const state = await loadReadState(this.clusters, userTarget(map, request.userId), request.userId);
-						const { rows, lastScanned, stopped } = await readPage(this.clusters, map, request, state);
+						const { rows, lastScanned, stopped, state } = await readInbox(this.clusters, map, request);
 						const items = rows.map((row) => toInbox(row, isRead(row, state)));
 						return { items, nextCursor: stopped && lastScanned !== null ? showCursor(lastScanned) : null };
 					});
@@ -111,14 +112,21 @@ export default function alarmQuery(config: Config): ServiceSchema {
 				async handler(ctx, caller) {
 					const id = parseId(ctx.params.id);
 					if (id === null) throw unknownAlarm(ctx.params.id);
-					// The watermark first: an alarm that is stored between the two reads is then found in its slot.
-					const watermarkMs = await readLowWatermark(this.clusters);
+					// The watermark first: an alarm that is stored between the two is then found in its slot.
+					const watermarkMs = this.watermark.atMs;
 					const slot = await withMap(this.routing, (map) => findSlot(this.clusters, map, id));
 					if (slot === null ? !mayBePending(id, watermarkMs, Date.now()) : !mayAsk(caller, slot))
 						throw unknownAlarm(ctx.params.id);
 					return toStatus(id, slot);
 				},
 			},
+		},
+		async started() {
+			this.watermark = new HeldLowWatermark(this.clusters);
+			this.watermark.start();
+		},
+		async stopped() {
+			this.watermark?.stop();
 		},
 	});
 }

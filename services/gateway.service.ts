@@ -3,11 +3,12 @@ import type { Context, Service, ServiceSchema } from "moleculer";
 import ApiGateway from "moleculer-web";
 import type { Config } from "../config.ts";
 import type { ActionName, Meta } from "../contracts/actions.ts";
-import type { BulkAnswer } from "../contracts/alarm.ts";
+import { type BulkAnswer, LIMITS } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { HasAdmission } from "../lib/admission.ts";
+import { isDraining } from "../lib/drain-gateway.ts";
 import { readJsonBody } from "../lib/json-body.ts";
-import { toProblem } from "../lib/problem.ts";
+import { type Problem, toProblem } from "../lib/problem.ts";
 import { readinessOf } from "../lib/readiness.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 
@@ -21,6 +22,8 @@ interface Req extends IncomingMessage {
 		| Record<string, unknown>;
 	$alias?: { action?: string };
 	query: Record<string, unknown>;
+	parsedUrl: string;
+	originalUrl: string;
 	body?: Record<string, unknown>;
 }
 type Next = (error?: unknown) => void;
@@ -101,7 +104,8 @@ function sendJson(res: ServerResponse, status: number, body: unknown, type = "ap
 }
 
 /** Before the body is read: a stranger gets no memory of ours. */
-async function authenticate(this: Gateway, req: Req, _res: ServerResponse, next: Next): Promise<void> {
+async function authenticate(this: Gateway, req: Req, res: ServerResponse, next: Next): Promise<void> {
+	if (isDraining(this.broker)) res.setHeader("Connection", "close");
 	try {
 		const auth = bearerOf(req);
 		await this.admission.identify(auth);
@@ -119,11 +123,16 @@ function bearerOf(req: IncomingMessage): string | undefined {
 
 async function readBody(this: Gateway, req: Req, _res: ServerResponse, next: Next): Promise<void> {
 	try {
-		if (HAS_BODY.has(req.method ?? "")) req.body = await readJsonBody(req);
+		if (HAS_BODY.has(req.method ?? "")) req.body = await readJsonBody(req, limitOf(req));
 		next();
 	} catch (error) {
 		next(error);
 	}
+}
+
+function limitOf({ method, parsedUrl }: Req): number {
+	const isCreation = method === "POST" && /^\/v1\/alarms(\/bulk)?$/.test(parsedUrl);
+	return isCreation ? LIMITS.requestBytes : LIMITS.markRequestBytes;
 }
 
 /** One flat object for the action: the body or the query, and the path. A field of the path cannot be given twice. */
@@ -132,7 +141,9 @@ function composeParams(this: Gateway, _ctx: Context, _route: unknown, req: Req):
 	const sent = req.body ?? req.query;
 	const strange = req.body === undefined ? [] : Object.keys(req.query);
 	const twice = Object.keys(sent).filter((field) => field in path);
-	refuseFields([...strange, ...twice]);
+	// qs drops this one without a word.
+	const hidden = /[?&]__proto__/.test(req.originalUrl) ? ["__proto__"] : [];
+	refuseFields([...strange, ...twice, ...hidden]);
 	req.$params = { ...sent, ...path, ...keyOf(req, sent) };
 }
 
@@ -147,7 +158,9 @@ function keyOf(req: Req, sent: Record<string, unknown>): { idempotencyKey?: stri
 
 function refuseFields(names: string[]): void {
 	if (names.length === 0) return;
-	const faults = names.map((field) => ({ field, rule: "unknown", message: `"${field}" cannot be given here.` }));
+	const faults = names
+		.slice(0, 20)
+		.map((field) => ({ field, rule: "unknown", message: `"${field}" cannot be given here.` }));
 	throw new Fault("VALIDATION_FAILED", "Some fields are not as they must be.", { faults });
 }
 
@@ -164,9 +177,18 @@ function setStatus(
 	return answer;
 }
 
+/** An error that cannot even be told must not end the process: nobody catches what is thrown here. */
+function safeProblem(error: unknown, action: string | undefined): Problem {
+	try {
+		return toProblem(error, action);
+	} catch {
+		return toProblem(undefined);
+	}
+}
+
 function sendProblem(this: Gateway, req: Req, res: ServerResponse, error: unknown): void {
 	if (res.headersSent) return void res.destroy();
-	const { retryAfterS, ...problem } = toProblem(error, req.$alias?.action);
+	const { retryAfterS, ...problem } = safeProblem(error, req.$alias?.action);
 	if (problem.status === 500) this.logger.error(error instanceof Error ? error.stack : error);
 	if (problem.status === 401) res.setHeader("WWW-Authenticate", "Bearer");
 	if (retryAfterS !== undefined) res.setHeader("Retry-After", retryAfterS);

@@ -34,6 +34,11 @@ export class Cluster {
 	constructor(name: string, uri: string) {
 		this.name = name;
 		this.#client = new MongoClient(uri, CLIENT_OPTIONS);
+		// Whoever answers after an outage may be another server: it is checked again.
+		this.#client.on("serverHeartbeatFailed", () => {
+			this.#isChecked = false;
+			this.#checked = null;
+		});
 	}
 
 	/** Runs one command. @throws {Fault} UNAVAILABLE when the cluster does not answer; every other error as the driver has it. */
@@ -66,6 +71,12 @@ export class Cluster {
 		return this.#checked;
 	}
 
+	/** What time it is on the server, in ms. */
+	async askClock(): Promise<number> {
+		const { localTime } = await this.command("admin", { hello: 1 });
+		return (localTime as Date).getTime();
+	}
+
 	async #hello(): Promise<void> {
 		const hello = await this.#client.db("admin").command({ hello: 1 });
 		const fault = wrongSetting(hello);
@@ -86,7 +97,9 @@ function wrongSetting(hello: Document): string | null {
 }
 
 function isRetryable(error: unknown): boolean {
-	return isAway(error) || (error instanceof MongoError && error.hasErrorLabel("RetryableReadError"));
+	// A read that took too long would take as long again.
+	if (isAway(error)) return (error as { cause?: { code?: unknown } }).cause?.code !== MAX_TIME_EXPIRED;
+	return error instanceof MongoError && error.hasErrorLabel("RetryableReadError");
 }
 
 /** True when a cluster did not answer, or not in time: nothing is known of the command. */
@@ -104,7 +117,8 @@ function away(name: string, cause: unknown): Fault {
 }
 
 // Not primary, shutting down, stepping down, interrupted, exceeded time limit, primary not found.
-const OUTAGE_CODES = new Set([50, 91, 189, 202, 262, 10107, 11600, 11602, 13435, 13436]);
+const MAX_TIME_EXPIRED = 50;
+const OUTAGE_CODES = new Set([MAX_TIME_EXPIRED, 91, 189, 202, 262, 10107, 11600, 11602, 13435, 13436]);
 
 function isOutage(error: unknown): boolean {
 	if (!(error instanceof MongoError)) return false;

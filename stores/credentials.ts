@@ -1,6 +1,6 @@
 import type { Credentials } from "../domain/access.ts";
 import type { Clusters } from "./clusters.ts";
-import { copyDocument, loadDocument, replaceDocument, type Versioned } from "./documents.ts";
+import { copyDocument, loadDocument, MOST_TRIES, replaceDocument, type Versioned } from "./documents.ts";
 
 export const CREDENTIALS_ID = "credentials";
 export type VersionedCredentials = Credentials & Versioned;
@@ -10,11 +10,17 @@ export function loadCredentials(clusters: Clusters): Promise<VersionedCredential
 }
 
 /** Changes the credentials by compare-and-set, again when somebody else was first. */
-export async function changeCredentials(clusters: Clusters, change: (held: Credentials) => Credentials): Promise<void> {
+export async function changeCredentials(
+	clusters: Clusters,
+	change: (held: Credentials) => Credentials,
+	triesLeft = MOST_TRIES,
+): Promise<void> {
 	const held = await loadCredentials(clusters);
 	const { keys, customerKeys } = change(held ?? { keys: [], customerKeys: [] });
 	const next = { version: (held?.version ?? 0) + 1, keys, customerKeys };
-	if (!(await replaceDocument(clusters, CREDENTIALS_ID, next))) await changeCredentials(clusters, change);
+	if (await replaceDocument(clusters, CREDENTIALS_ID, next)) return;
+	if (triesLeft === 0) throw new Error("the credentials are being changed by others all the time; try again");
+	await changeCredentials(clusters, change, triesLeft - 1);
 }
 
 /** Brings the copies on clusters that were away up to date. */

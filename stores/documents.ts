@@ -1,4 +1,4 @@
-import { type Document, MongoServerError } from "mongodb";
+import type { Document } from "mongodb";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, META_DATABASE, META_HOLDINGS } from "../domain/holdings.ts";
 import { DUPLICATE_KEY } from "../domain/verdicts.ts";
 import type { Cluster } from "./cluster.ts";
@@ -39,45 +39,34 @@ async function readDocument<T>(cluster: Cluster, database: string, id: string): 
 	return row?.body ?? null;
 }
 
-/** Writes `next` if the stored version is still the one before it (version 1: if there is none yet). False: somebody else was first. */
+/**
+ * Writes `next` if the meta database holds an older version, or none (a new meta database takes what the copies have).
+ * False: somebody else was first.
+ */
 export async function replaceDocument<T extends Versioned>(clusters: Clusters, id: string, next: T): Promise<boolean> {
-	const row = { _id: id, version: next.version, body: next };
-	const done = await (next.version === 1 ? insertFirst(clusters.meta, row) : compareAndSet(clusters.meta, row));
+	const done = await putIfNewer(clusters.meta, META_DATABASE, { _id: id, version: next.version, body: next });
 	if (done) await copyDocument(clusters, id, next);
 	return done;
 }
 
-async function insertFirst(meta: Cluster, row: Document): Promise<boolean> {
-	const reply = await meta.command(META_DATABASE, { insert: COLLECTION, documents: [row], writeConcern: MAJORITY });
+async function putIfNewer(cluster: Cluster, database: string, row: Document): Promise<boolean> {
+	const updates = [{ q: { _id: row._id, version: { $lt: row.version } }, u: row, upsert: true }];
+	const reply = await cluster.command(database, { update: COLLECTION, updates, writeConcern: MAJORITY });
 	const [error] = reply.writeErrors ?? [];
+	// The upsert collides with a row that is as new or newer.
 	if (error !== undefined && error.code !== DUPLICATE_KEY)
 		throw new Error(`${row._id} cannot be stored: ${error.errmsg}`);
-	return reply.n === 1;
-}
-
-async function compareAndSet(meta: Cluster, row: Document): Promise<boolean> {
-	const reply = await meta.command(META_DATABASE, {
-		update: COLLECTION,
-		updates: [{ q: { _id: row._id, version: row.version - 1 }, u: row }],
-		writeConcern: MAJORITY,
-	});
-	return reply.n === 1;
+	return error === undefined;
 }
 
 /** Copies to every service cluster that answers; the others get it the next time. Never replaces a newer version. */
 export async function copyDocument<T extends Versioned>(clusters: Clusters, id: string, body: T): Promise<void> {
 	const row = { _id: id, version: body.version, body };
-	await Promise.allSettled([...clusters.service.values()].map((cluster) => copyTo(cluster, row)));
+	const all = [...clusters.service.values()];
+	await Promise.allSettled(all.map((cluster) => putIfNewer(cluster, CLUSTER_DATABASE, row)));
 }
 
-async function copyTo(cluster: Cluster, row: Document): Promise<void> {
-	const updates = [{ q: { _id: row._id, version: { $lt: row.version } }, u: row, upsert: true }];
-	try {
-		await cluster.command(CLUSTER_DATABASE, { update: COLLECTION, updates, writeConcern: MAJORITY });
-	} catch (error) {
-		// The upsert collides with a row that is as new or newer: nothing to do.
-		if (!(error instanceof MongoServerError && error.code === DUPLICATE_KEY)) throw error;
-	}
-}
+/** How often a compare-and-set is tried again when others are always first. */
+export const MOST_TRIES = 8;
 
 export const MAJORITY = { w: "majority", j: true };

@@ -1,6 +1,6 @@
 import type { Document } from "mongodb";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { alarmsOf } from "../domain/holdings.ts";
+import { alarmsOf, SHARD_HOLDINGS } from "../domain/holdings.ts";
 import { type IdRange, shardOf, userHash, userRange } from "../domain/ids.ts";
 import {
 	chunkSize,
@@ -12,11 +12,12 @@ import {
 	pageRange,
 	pageWindow,
 } from "../domain/paging.ts";
-import { categoriesAhead, type ReadState } from "../domain/read-state.ts";
+import { categoriesAhead, NOTHING_READ, type ReadState } from "../domain/read-state.ts";
 import { monthsHeld, shardTarget, slotOf, type Target } from "../domain/routing.ts";
-import type { AlarmRow, Slot } from "../domain/rows.ts";
+import type { AlarmRow, FailureRow, Slot } from "../domain/rows.ts";
 import type { Clusters } from "./clusters.ts";
 import { findIn, updateOne } from "./shard-command.ts";
+import { loadReadState, userTarget } from "./user-state.ts";
 
 /** Reads and marks of one customer's inbox. Every read is one bounded range scan per month that it touches. */
 
@@ -32,13 +33,23 @@ function inRange({ low, high }: IdRange, userId: string): Document {
 	return { _id: { $gte: low, $lte: high }, userId };
 }
 
-/** Newest month first and on to older ones, until the page is full or its budget is used. */
-export async function readPage(
+/** A page and what its owner has read; both at once, unless the page is chosen by what is read. */
+export async function readInbox(
 	clusters: Clusters,
 	map: RoutingMap,
 	request: PageRequest,
-	state: ReadState,
-): Promise<Draft> {
+): Promise<Draft & { state: ReadState }> {
+	const loading = loadReadState(clusters, userTarget(map, request.userId), request.userId);
+	if (request.read !== undefined) {
+		const state = await loading;
+		return { ...(await readPage(clusters, map, request, state)), state };
+	}
+	const [state, draft] = await Promise.all([loading, readPage(clusters, map, request, NOTHING_READ)]);
+	return { ...draft, state };
+}
+
+/** Newest month first and on to older ones, until the page is full or its budget is used. */
+async function readPage(clusters: Clusters, map: RoutingMap, request: PageRequest, state: ReadState): Promise<Draft> {
 	let draft = EMPTY_DRAFT;
 	const { fromMs, toMs } = pageWindow(request);
 	for (const target of targetsFor(map, request.userId, fromMs, toMs)) {
@@ -90,9 +101,25 @@ export async function findAlarm(
 /** The slot of an id, whatever stands in it; null when it is free or its month is gone. */
 export async function findSlot(clusters: Clusters, map: RoutingMap, id: Buffer): Promise<Slot | null> {
 	const target = slotOf(map, id);
-	if (target === null) return null;
+	if (target === null) return findClosed(clusters, map, id);
 	const [slot] = await findIn<Slot>(clusters, target, { _id: id }, 1);
 	return slot ?? null;
+}
+
+/** What the failures say of an id whose month has no collection, and so no slot. */
+async function findClosed(clusters: Clusters, map: RoutingMap, id: Buffer): Promise<Slot | null> {
+	const failures = shardTarget(map, shardOf(id, map.shards.length), SHARD_HOLDINGS.failures.kind);
+	if (failures === null) return null;
+	const [row] = await findIn<FailureRow>(clusters, failures, { _id: id }, 1);
+	if (row === undefined) return null;
+	const { code, message, producer, failedAt } = row;
+	return {
+		_id: id,
+		outcome: "failed",
+		why: { code, message },
+		at: failedAt,
+		...(producer !== undefined && { producer }),
+	};
 }
 
 /** Categories of the unread alarms between `fromMs` and now, newest first, at most `limit`. */
@@ -140,9 +167,13 @@ export function changeAlarm(
 	return updateOne(clusters, target, { _id: id, userId, hidden: { $ne: true } }, change);
 }
 
+/** Hides one alarm of the customer; hidden before is as good. False when there never was such an alarm. */
+export function hideRow(clusters: Clusters, target: Target, userId: string, id: Buffer): Promise<boolean> {
+	return updateOne(clusters, target, { _id: id, userId }, [{ $set: { hidden: true } }]);
+}
+
 /** Keeps the first moment of reading, so that a repeated request changes nothing. */
 export function setRead(nowMs: number): Document[] {
 	return [{ $set: { readAt: { $ifNull: ["$readAt", new Date(nowMs)] } } }];
 }
 export const SET_UNREAD: Document[] = [{ $unset: "readAt" }];
-export const SET_HIDDEN: Document[] = [{ $set: { hidden: true } }];

@@ -1,4 +1,4 @@
-import type { Document } from "mongodb";
+import { BSON, type Document } from "mongodb";
 import type { Lane } from "../contracts/alarm.ts";
 import type { FailureCode } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
@@ -22,6 +22,8 @@ export interface IntakeDeps {
 	routing: HeldDocument<RoutingMap>;
 	lane: Lane;
 	nowMs: () => number;
+	/** Hears of errors that are neither an outage nor a moved collection. */
+	onError: (error: unknown) => void;
 }
 
 // One command carries at most so much: far below the server's 48 MB, and small enough that shards take turns.
@@ -78,16 +80,34 @@ async function fillSlots(
 }
 
 async function insertAll(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Verdict[]> {
+	const verdicts = await tryInsert(deps, target, decisions);
+	return Promise.all(
+		verdicts.map((verdict, at) => (verdict === "refused" ? bury(deps, target, decisions, at) : verdict)),
+	);
+}
+
+async function tryInsert(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Verdict[]> {
 	try {
 		const rows = decisions.map(({ slot }) => slot as unknown as Document);
-		const verdicts = insertVerdicts(await insertInto(deps.clusters, target, rows), decisions.length);
-		return await Promise.all(
-			verdicts.map((verdict, at) => (verdict === "refused" ? bury(deps, target, decisions, at) : verdict)),
-		);
+		return insertVerdicts(await insertInto(deps.clusters, target, rows), decisions.length);
 	} catch (error) {
+		if (isUnsayable(error)) return oneByOne(deps, target, decisions);
 		await reloadIfMoved(deps, error);
 		return decisions.map(() => "unknown");
 	}
+}
+
+/** The driver could not even put the rows into words: find the one, so that it fails alone. */
+async function oneByOne(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Verdict[]> {
+	if (decisions.length === 1) return ["refused"];
+	const middle = decisions.length >> 1;
+	const [front, back] = [decisions.slice(0, middle), decisions.slice(middle)];
+	return [...(await tryInsert(deps, target, front)), ...(await tryInsert(deps, target, back))];
+}
+
+/** An error of serialization, thrown before anything was sent. */
+function isUnsayable(error: unknown): boolean {
+	return BSON.BSONError.isBSONError(error) || error instanceof RangeError || error instanceof TypeError;
 }
 
 /** A row that the database will never take becomes a tombstone in its own slot. */
@@ -95,8 +115,8 @@ async function bury(deps: IntakeDeps, target: Target, decisions: Decision[], at:
 	const decision = decisions[at];
 	if (decision === undefined) return "unknown";
 	decision.slot = buried(decision, "STORE_REFUSED", deps.nowMs()).slot;
-	const reply = await insertInto(deps.clusters, target, [decision.slot as unknown as Document]);
-	return insertVerdicts(reply, 1)[0] ?? "unknown";
+	const [verdict] = await tryInsert(deps, target, [decision]);
+	return verdict ?? "unknown";
 }
 
 /** Those whose slot says `failed`: ours, or one found taken, whose failure row may be missing since a crash between the two writes. */
@@ -176,7 +196,7 @@ async function closedOrComing(deps: IntakeDeps, decision: Decision): Promise<Out
 		await deps.routing.reload().catch(() => undefined);
 		return comesAgain("its month has no collection yet");
 	}
-	const closed = buried(decision, "MONTH_CLOSED", nowMs);
+	const closed = saysFailed(decision.slot) ? decision : buried(decision, "MONTH_CLOSED", nowMs);
 	const kept = await keepFailures(deps, new Map([[closed, closed.slot]]));
 	return kept ? { safe: true, as: "failed" } : comesAgain("its failure row could not be stored");
 }
@@ -191,7 +211,8 @@ function comesAgain(why: string): Outcome {
 	return { safe: false, why };
 }
 
-async function reloadIfMoved({ routing }: IntakeDeps, error: unknown): Promise<void> {
-	if (isMoved(error)) await routing.reload().catch(() => undefined);
-	else if (!isAway(error)) throw error;
+/** Whatever it was, nothing is known of the rows and they come again; a moved collection is looked up before. */
+async function reloadIfMoved({ routing, onError }: IntakeDeps, error: unknown): Promise<void> {
+	if (isMoved(error)) await routing.reload().catch(onError);
+	else if (!isAway(error)) onError(error);
 }

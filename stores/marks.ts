@@ -4,7 +4,7 @@ import { hasRoomForCategory, isBehind, isRead, type ReadState } from "../domain/
 import { slotOf, type Target } from "../domain/routing.ts";
 import type { AlarmRow } from "../domain/rows.ts";
 import type { Clusters } from "./clusters.ts";
-import { changeAlarm, findAlarm, SET_HIDDEN, SET_UNREAD, setRead } from "./inbox.ts";
+import { changeAlarm, findAlarm, hideRow, SET_UNREAD, setRead } from "./inbox.ts";
 import { addUnreadMark, dropUnreadMark, loadReadState, moveWatermark, userTarget } from "./user-state.ts";
 
 /** What a customer does to the inbox. Each deed can run twice with the same result. */
@@ -35,8 +35,10 @@ export async function markAlarm(owner: Owner, id: Buffer, read: boolean, nowMs: 
 }
 
 export async function hideAlarm(owner: Owner, id: Buffer): Promise<void> {
-	await change(owner, id, SET_HIDDEN);
+	// The mark first: hidden and still marked, it would count as unread for ever.
 	await forgetUnreadMark(owner, id);
+	const target = slotOf(owner.map, id);
+	if (target === null || !(await hideRow(owner.clusters, target, owner.userId, id))) throw notFound();
 }
 
 /** Everything at or before `beforeMs` reads as read from now on. */

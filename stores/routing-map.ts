@@ -10,7 +10,7 @@ import {
 import { firstMap, isEmptyChange, type MapChange, withChange } from "../domain/routing.ts";
 import type { Clusters } from "./clusters.ts";
 import { dropCollection, ensureCollection } from "./collections.ts";
-import { copyDocument, ensureDocuments, loadDocument, replaceDocument } from "./documents.ts";
+import { copyDocument, ensureDocuments, loadDocument, MOST_TRIES, replaceDocument } from "./documents.ts";
 import { Refusal } from "./held-document.ts";
 
 export const MAP_ID = "routing-map";
@@ -51,19 +51,22 @@ export interface Provision {
  * Safe to run anywhere, any number of times: what was made but not written into the map is found again the next time.
  * A cluster that is away holds up only its own collections.
  */
-export async function ensureCollections(clusters: Clusters, map: RoutingMap, now: Date): Promise<Provision> {
+export async function ensureCollections(
+	clusters: Clusters,
+	map: RoutingMap,
+	now: Date,
+	triesLeft = MOST_TRIES,
+): Promise<Provision> {
 	const { change, errors } = await makeWhatIsDue(clusters, map, now);
 	if (isEmptyChange(change)) {
 		await copyDocument(clusters, MAP_ID, map);
 		return { map, created: [], errors };
 	}
 	const next = withChange(map, change, now);
-	if (await replaceDocument(clusters, MAP_ID, next)) {
-		await dropExpired(clusters, map, change);
-		return { map: next, created: namesOf(map, change), errors };
-	}
+	if (await replaceDocument(clusters, MAP_ID, next)) return { map: next, created: namesOf(map, change), errors };
+	if (triesLeft === 0) throw new Error("the routing map is being changed by others all the time; try again");
 	const newer = await loadDocument<RoutingMap>(clusters, MAP_ID);
-	return ensureCollections(clusters, newer ?? map, now);
+	return ensureCollections(clusters, newer ?? map, now, triesLeft - 1);
 }
 
 async function makeWhatIsDue(
@@ -79,8 +82,12 @@ async function makeWhatIsDue(
 		const uuid = await ensureCollection(clusters.at(cluster), CLUSTER_DATABASE, name, holding);
 		return { cluster, name, uuid };
 	});
-	const change = { shards: ofShards.done, clusters: [...ofClusters.done, ...expiredLedgers(map, now)] };
-	return { change, errors: [...ofShards.errors, ...ofClusters.errors] };
+	const dropped = await each(expiredLedgers(map, now), async ({ cluster, name, uuid }) => {
+		await dropCollection(clusters.at(cluster), CLUSTER_DATABASE, name, uuid);
+		return { cluster, name, uuid: null };
+	});
+	const change = { shards: ofShards.done, clusters: [...ofClusters.done, ...dropped.done] };
+	return { change, errors: [...ofShards.errors, ...ofClusters.errors, ...dropped.errors] };
 }
 
 function missingOfShards(map: RoutingMap, now: Date) {
@@ -107,18 +114,15 @@ async function each<T, R>(list: T[], deed: (one: T) => Promise<R>): Promise<{ do
 	};
 }
 
-function expiredLedgers(map: RoutingMap, now: Date): MapChange["clusters"] {
+/** Dropped first and forgotten after: a crash between the two is made good the next time. Who still knows them gets error 361. */
+function expiredLedgers(map: RoutingMap, now: Date): { cluster: string; name: string; uuid: string }[] {
 	return Object.entries(map.clusters).flatMap(([cluster, { collections }]) =>
-		ledgerExpired(Object.keys(collections), now.getTime()).map((name) => ({ cluster, name, uuid: null })),
+		ledgerExpired(Object.keys(collections), now.getTime()).map((name) => ({
+			cluster,
+			name,
+			uuid: collections[name]?.uuid ?? "",
+		})),
 	);
-}
-
-/** After the map has forgotten them: a process that still knows the old map gets error 361, never an empty new collection. */
-async function dropExpired(clusters: Clusters, before: RoutingMap, change: MapChange): Promise<void> {
-	for (const { cluster, name, uuid } of change.clusters) {
-		const place = before.clusters[cluster]?.collections[name];
-		if (uuid === null && place) await dropCollection(clusters.at(cluster), CLUSTER_DATABASE, name, place.uuid);
-	}
 }
 
 function namesOf(map: RoutingMap, change: MapChange): string[] {

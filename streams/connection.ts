@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, Events, type JetStreamClient, type JetStreamManager, type NatsConnection } from "nats";
+import { natsAddress } from "./address.ts";
 import type { Inspection } from "./preflight.ts";
 
 /** One connection to JetStream: opened in the background, kept for ever, and used only after its server has been inspected. */
@@ -30,7 +31,7 @@ export class StreamConnection {
 	constructor(options: ConnectionOptions) {
 		this.#options = options;
 		this.#opening = connect({
-			servers: options.natsUrl.split(","),
+			...natsAddress(options.natsUrl),
 			name: `alarm-service ${options.purpose}`,
 			// facts.md 7: by default a hung server is noticed after minutes, and ten failed tries close the connection for good.
 			waitOnFirstConnect: true,

@@ -59,6 +59,22 @@ function consumerConfig(lane: Lane, { maxAckPending, ackWaitMs }: LaneSize): Par
 	};
 }
 
+/** The sizes of the configuration, for both lanes. */
+export function laneSize(config: {
+	streamMaxBytes: number;
+	streamReplicas: number;
+	workerPrefetch: number;
+	ackWaitMs: number;
+}): LaneSize {
+	return {
+		maxBytes: config.streamMaxBytes,
+		replicas: config.streamReplicas,
+		// Batches of a shard that is down wait here, too: many, or they would hold up the others.
+		maxAckPending: Math.max(4_096, 16 * config.workerPrefetch),
+		ackWaitMs: config.ackWaitMs,
+	};
+}
+
 /** Makes the lane's stream and consumer, or brings them to these settings. */
 export async function ensureLane(jsm: JetStreamManager, lane: Lane, size: LaneSize): Promise<void> {
 	const config = streamConfig(lane, size);

@@ -7,15 +7,21 @@ export type Inspection = { is: "sound" } | { is: "wrong"; why: string } | { is: 
 
 const ASK_MS = 2_000;
 
-/** Inspects all monitors (does every server sync always?) and both lanes (may a stream throw work away?). */
+/** Inspects the monitors (does every server that answers sync always?) and both lanes (may a stream throw work away?). */
 export function inspector(monitorUrls: string[]): (manager: JetStreamManager) => Promise<Inspection> {
 	return async (manager) => {
-		const found = await Promise.all([
-			...monitorUrls.map(inspectSync),
-			...LANES.map((lane) => inspectLane(manager, streamOf(lane))),
-		]);
-		return found.find(({ is }) => is === "wrong") ?? found.find(({ is }) => is === "away") ?? { is: "sound" };
+		const servers = await Promise.all(monitorUrls.map(inspectSync));
+		const lanes = await Promise.all(LANES.map((lane) => inspectLane(manager, streamOf(lane))));
+		return verdictOf(servers, lanes);
 	};
+}
+
+/** Wrong if anything says so. A server of the cluster that is down holds nobody up, as long as another has answered. */
+export function verdictOf(servers: Inspection[], lanes: Inspection[]): Inspection {
+	const wrong = [...servers, ...lanes].find(({ is }) => is === "wrong");
+	const away = lanes.find(({ is }) => is === "away");
+	if (wrong !== undefined || away !== undefined) return wrong ?? away ?? { is: "sound" };
+	return servers.find(({ is }) => is === "sound") ?? servers[0] ?? { is: "away", why: "there is no monitor to ask" };
 }
 
 async function inspectLane(manager: JetStreamManager, stream: string): Promise<Inspection> {
@@ -38,6 +44,12 @@ async function inspectSync(monitorUrl: string): Promise<Inspection> {
 			why: `${monitorUrl} does not answer: ${error instanceof Error ? error.message : String(error)}`,
 		};
 	}
+}
+
+/** What time it is on a nats-server, in ms. */
+export async function askClock(monitorUrl: string): Promise<number> {
+	const reply = await fetch(new URL("/varz", monitorUrl), { signal: AbortSignal.timeout(ASK_MS) });
+	return Date.parse(((await reply.json()) as { now: string }).now);
 }
 
 export function syncVerdict(monitorUrl: string, varz: unknown): Inspection {

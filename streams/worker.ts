@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ConsumerMessages, JsMsg } from "nats";
+import type { ConsumerMessages, JsMsg, Subscription } from "nats";
 import type { Lane } from "../contracts/alarm.ts";
 import { backoffMs } from "../domain/verdicts.ts";
 import type { StreamConnection } from "./connection.ts";
@@ -25,6 +25,8 @@ export interface WorkerOptions {
 	lane: Lane;
 	/** Batches asked for ahead of time. */
 	prefetch: number;
+	/** Makes the lane's stream and consumer if somebody has deleted them. */
+	prepare: () => Promise<void>;
 	/** A third of the consumer's ack wait: how often a long round says that it is alive. */
 	workingMs: number;
 	onError: (error: unknown) => void;
@@ -52,6 +54,7 @@ export class LaneWorker {
 	#wake: () => void = () => undefined;
 	#isStopping = false;
 	#running: Promise<void> | null = null;
+	#pulling: Promise<void> | null = null;
 
 	constructor(connection: StreamConnection, handle: Handler, options: WorkerOptions) {
 		this.#connection = connection;
@@ -66,16 +69,21 @@ export class LaneWorker {
 	/** Takes no new work, hands back what has not been begun, finishes what is in hand. */
 	async stop(): Promise<void> {
 		this.#isStopping = true;
+		this.#wake();
+		// What the server has sent already must arrive, or it would wait for the whole ack wait: drain, not unsubscribe.
+		// nats.js keeps the subscription to itself, but ends the loop when it has drained.
+		await (this.#messages as unknown as { sub: Subscription } | null)?.sub.drain();
+		await this.#pulling;
 		for (const message of this.#buffer.splice(0)) message.nak();
 		this.#wake();
-		this.#messages?.stop();
 		await Promise.all(this.#rounds);
 	}
 
 	async #run(): Promise<void> {
 		for (let attempt = 1; !this.#isStopping; attempt++) {
 			try {
-				await this.#pull();
+				this.#pulling = this.#pull();
+				await this.#pulling;
 				attempt = 0;
 			} catch (error) {
 				this.#options.onError(error);
@@ -88,13 +96,11 @@ export class LaneWorker {
 	async #pull(): Promise<void> {
 		const connection = await this.#connection.sound();
 		if (this.#isStopping) return;
+		await this.#options.prepare();
 		const consumer = await connection.jetstream().consumers.get(streamOf(this.#options.lane), WORKER);
-		this.#messages = await consumer.consume({ max_messages: this.#options.prefetch });
+		// Without the option a consumer that was deleted is waited for in silence, for ever.
+		this.#messages = await consumer.consume({ max_messages: this.#options.prefetch, abort_on_missing_resource: true });
 		for await (const message of this.#messages) {
-			if (this.#isStopping) {
-				message.nak();
-				continue;
-			}
 			this.#buffer.push(message);
 			this.#bufferBytes += message.data.length;
 			await this.#startRounds();

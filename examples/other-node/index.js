@@ -40,7 +40,7 @@ function makeBroker(natsUrl) {
 		// Nodes see each other only within a namespace.
 		namespace: "alarm",
 		nodeID: `other-node-${process.pid}`,
-		transporter: natsUrl,
+		transporter: { type: "NATS", options: { url: natsUrl } },
 		requestTimeout: 5_000,
 		logger: { type: "Console", options: { level: "error" } },
 	});

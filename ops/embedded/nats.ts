@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { statfs, writeFile } from "node:fs/promises";
+import { readFile, statfs, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Say } from "./chain.ts";
 import { freePort } from "./port.ts";
@@ -22,6 +22,8 @@ export interface RunningNats {
 	url: string;
 	monitorUrl: string;
 	pid: number;
+	/** What its streams may take together. */
+	storeBytes: number;
 	ended: Promise<string>;
 	stop(): Promise<void>;
 }
@@ -36,7 +38,8 @@ async function startOn(port: number, options: NatsOptions): Promise<RunningNats>
 	const monitorPort = options.monitorPort ?? (await freePort());
 	const configFile = path.join(options.dir, "nats.conf");
 	const name = `embedded-${randomUUID()}`;
-	await writeFile(configFile, configText(name, options.dir, port, monitorPort, await storeBytes(options.dir)));
+	const storeBytes = await storeBytesOf(options.dir);
+	await writeFile(configFile, configText(name, options.dir, port, monitorPort, storeBytes));
 	const server = spawnServer(options.binary, ["-c", configFile], path.join(options.dir, "nats.log"));
 	const monitorUrl = `http://127.0.0.1:${monitorPort}`;
 	try {
@@ -47,7 +50,8 @@ async function startOn(port: number, options: NatsOptions): Promise<RunningNats>
 		throw explained(error, server.log());
 	}
 	options.say?.(`nats-server runs at 127.0.0.1:${port}`);
-	return { url: `nats://127.0.0.1:${port}`, monitorUrl, pid: server.pid, ended: server.ended, stop: server.stop };
+	const { pid, ended, stop } = server;
+	return { url: `nats://127.0.0.1:${port}`, monitorUrl, pid, storeBytes, ended, stop };
 }
 
 function configText(name: string, dir: string, port: number, monitorPort: number, storeBytes: number): string {
@@ -64,10 +68,15 @@ jetstream {
 `;
 }
 
-/** Below the size of the disk, because a full disk gives no error reply, only timeouts. */
-async function storeBytes(dir: string): Promise<number> {
+/** Below the size of the disk, because a full disk gives no error reply, only timeouts. Chosen once: the streams have reserved it. */
+async function storeBytesOf(dir: string): Promise<number> {
+	const memory = path.join(dir, "store-bytes");
+	const remembered = Number(await readFile(memory, "utf8").catch(() => ""));
+	if (remembered > 0) return remembered;
 	const { bavail, bsize } = await statfs(dir);
-	return Math.min(10 * GIB, Math.floor((bavail * bsize) / 2));
+	const chosen = Math.min(10 * GIB, Math.floor((bavail * bsize) / 2));
+	await writeFile(memory, String(chosen));
+	return chosen;
 }
 
 /** Healthy and ours: on a port that we lost to somebody else another server may answer. It does not tell its process id, hence the name. */

@@ -15,6 +15,7 @@ export interface Backend {
 export interface BackendEnv {
 	NATS_URL?: string | undefined;
 	NATS_MONITOR_URLS?: string | undefined;
+	STREAM_MAX_BYTES?: string | undefined;
 	MONGO_SERVICE_URIS: string;
 	MONGO_ARCHIVE_URIS: string;
 }
@@ -46,12 +47,16 @@ async function allOrFirstFault<T extends readonly unknown[]>(
 	return await Promise.all(work);
 }
 
-async function embeddedNats(options: Options): Promise<Pick<BackendEnv, "NATS_URL" | "NATS_MONITOR_URLS">> {
+/** Of the store, for each of the two lanes. */
+const LANE_SHARE = 0.4;
+
+async function embeddedNats(options: Options): Promise<Omit<BackendEnv, "MONGO_SERVICE_URIS" | "MONGO_ARCHIVE_URIS">> {
 	const { say, signal, runDir, onStart } = options;
 	const binary = await findServer("nats-server", { runDir: CACHE_DIR, say, signal });
 	const nats = await startNats({ binary, dir: path.join(runDir.root, "nats"), signal });
 	onStart({ name: "nats", ...nats });
-	return { NATS_URL: nats.url, NATS_MONITOR_URLS: nats.monitorUrl };
+	const laneBytes = process.env.STREAM_MAX_BYTES || String(Math.floor(nats.storeBytes * LANE_SHARE));
+	return { NATS_URL: nats.url, NATS_MONITOR_URLS: nats.monitorUrl, STREAM_MAX_BYTES: laneBytes };
 }
 
 async function embeddedMongods(names: string[], options: Options): Promise<string> {

@@ -42,6 +42,7 @@ describe("a new alarm with a fault is refused, naming the field", () => {
 		["with data that is a list", "data", { ...good, data: [1] }],
 		["with data nested 11 deep", "data.a.a.a.a.a.a.a.a.a.a", { ...good, data: nested(11) }],
 		["with an operator in its data", "data.a", { ...good, data: { a: { $set: 1 } } }],
+		["with a type of the driver in its data", "data.a", { ...good, data: { a: { _bsontype: "Long" } } }],
 		["with a dotted key in its data", "data", { ...good, data: { "a.b": 1 } }],
 		["with a lane that is none", "lane", { ...good, lane: "fast" }],
 		["with a moment that is none", "occurredAt", { ...good, occurredAt: "yesterday" }],
@@ -70,6 +71,44 @@ describe("a new alarm with a fault is refused, naming the field", () => {
 	function nested(depth: number): object {
 		return depth === 1 ? { end: 1 } : { a: nested(depth - 1) };
 	}
+});
+
+describe("what is nested thousands deep is refused and ends no process", () => {
+	const deep = "[".repeat(8_000) + "]".repeat(8_000);
+	test.each([
+		["a bulk request that is no list", "POST", "/v1/alarms/bulk", `{"alarms":{"a":${deep}}}`, () => producer],
+		["an item", "POST", "/v1/alarms/bulk", `{"alarms":[{"title":${deep}}]}`, () => producer],
+		["a field of an alarm", "POST", "/v1/alarms", `{"userId":${deep}}`, () => producer],
+		[
+			"its data",
+			"POST",
+			"/v1/alarms",
+			`{"userId":"u1","category":"card","title":"t","body":"b","data":{"a":${deep}}}`,
+			() => producer,
+		],
+		[
+			"a mark",
+			"PATCH",
+			`/v1/users/u1/alarms/${"A".repeat(27)}`,
+			`{"read":{"a":${deep.slice(4_000, -4_000)}}}`,
+			() => customer,
+		],
+	])("%s", async (_what, method, path, body, caller) => {
+		expectProblem(await caller()(method, path, body), 400, "BROKEN_JSON");
+		expect((await producer("GET", "/health/live")).status).toBe(200);
+	});
+});
+
+test("an answer is not larger than the question: at most twenty faults are told, and marks are small", async () => {
+	const many = Object.fromEntries(Array.from({ length: 500 }, (_, n) => [`f${n}`, 1]));
+	const reply = await customer("POST", "/v1/users/u1/alarms/read-all", many);
+	expectProblem(reply, 422, "VALIDATION_FAILED");
+	expect(reply.body.faults).toHaveLength(20);
+	expectProblem(
+		await customer("POST", "/v1/users/u1/alarms/read-all", { x: "x".repeat(20_000) }),
+		413,
+		"BODY_TOO_LARGE",
+	);
 });
 
 describe("a body that cannot be read is refused", () => {
@@ -211,6 +250,7 @@ describe("a read with a fault is refused", () => {
 		["an operator in the query", `${inbox}?category[$ne]=x`, 422, "VALIDATION_FAILED"],
 		["a field twice", `${inbox}?category=card&category=loan`, 422, "VALIDATION_FAILED"],
 		["a field of the path in the query", `${inbox}?userId=u2`, 422, "VALIDATION_FAILED"],
+		["a prototype in the query", `${inbox}?__proto__=1`, 422, "VALIDATION_FAILED"],
 		["an unknown field", `${inbox}?sort=asc`, 422, "VALIDATION_FAILED"],
 		["an id that is none", `${inbox}/xyz`, 422, "VALIDATION_FAILED"],
 		["an id of somebody else", `${inbox}/${"A".repeat(27)}`, 404, "ALARM_NOT_FOUND"],

@@ -33,6 +33,8 @@ describe("a caller on the bus proves who it is", () => {
 		["with a wrong key", `ak_000000000000_${"x".repeat(43)}`, "UNAUTHENTICATED"],
 	])("%s it is not", async (_what, auth, type) => {
 		await expect(submit(auth)).rejects.toMatchObject({ type });
+		// Not even whether the params were right.
+		await expect(submit(auth, { strange: 1 })).rejects.toMatchObject({ type });
 	});
 
 	test("with a key of another role it is not", async () => {
@@ -64,6 +66,20 @@ test("a gateway that stands alone reaches the services over NATS", async () => {
 		body: { code: "VALIDATION_FAILED" },
 	});
 	expect(await customer("GET", "/v1/users/u1/alarms")).toMatchObject({ status: 403, body: { code: "FORBIDDEN" } });
+});
+
+test("a bulk request that the bus cannot carry is refused, a smaller one is accepted", async () => {
+	const producer = restClient(urlOf(caller), system.keys.producerKey);
+	const alarms = (count: number) => Array(count).fill({ ...good, body: "나".repeat(4_000) });
+	expect(await producer("POST", "/v1/alarms/bulk", { alarms: alarms(200) })).toMatchObject({
+		status: 413,
+		body: { code: "BODY_TOO_LARGE" },
+	});
+	expect((await producer("POST", "/v1/alarms/bulk", { alarms: alarms(50) })).status).toBe(202);
+});
+
+test("no node on the bus is told the address of the transporter", async () => {
+	await expect(caller.call("$node.options", {})).rejects.toMatchObject({ type: "SERVICE_NOT_FOUND" });
 });
 
 test("no node on the bus can add a route to the gateway", async () => {

@@ -114,6 +114,22 @@ test("the map is found on any cluster that answers, in its highest version", asy
 	await withoutMeta.close();
 });
 
+test("a new meta database takes over what the copies have", async () => {
+	const map = (await loadDocument<RoutingMap>(clusters, MAP_ID)) as RoutingMap;
+	const moved = configOf(system.servers, { MONGO_META_URI: system.servers.mongods.c1?.uri ?? "" });
+	await setUp(moved, `${system.servers.dir}/credentials.json`);
+	const fresh = new Clusters(moved);
+	expect((await loadDocument<RoutingMap>(fresh, MAP_ID))?.shards).toEqual(map.shards);
+	await ensureCollections(fresh, map, new Date(Date.now() + 80 * 86_400_000));
+	await fresh.close();
+	const row = await shards
+		.cluster("c1")
+		.db("alarm_meta")
+		.collection<{ _id: string; version: number }>("documents")
+		.findOne({ _id: MAP_ID });
+	expect(row?.version).toBeGreaterThan(map.version);
+});
+
 test("the router announces a new map, and an operator sees it", async () => {
 	const broker = await system.run("gateway,shard.router");
 	const operator = restClient(urlOf(broker), system.keys.opsKey);

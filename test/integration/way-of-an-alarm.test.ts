@@ -204,6 +204,7 @@ describe("the inbox", () => {
 		expect(unread.body.read).toBe(false);
 		expect((await count()).count).toBe(3);
 		expect((await inbox("DELETE", `/v1/users/marks/alarms/${second}`)).status).toBe(204);
+		expect((await inbox("DELETE", `/v1/users/marks/alarms/${second}`)).status).toBe(204);
 		expect((await inbox("GET", `/v1/users/marks/alarms/${second}`)).body.code).toBe("ALARM_NOT_FOUND");
 		expect((await inbox("GET", "/v1/users/marks/alarms")).body.items.map(({ id }: { id: string }) => id)).toEqual([
 			first,

@@ -1,6 +1,8 @@
+import type { ServiceBroker } from "moleculer";
 import { encodeItem } from "../../domain/batch.ts";
 import { newAlarmId } from "../../domain/ids.ts";
 import type { QueuedAlarm } from "../../domain/rows.ts";
+import { call } from "../../lib/service.ts";
 import { eventually } from "../support/eventually.ts";
 import { TestQueue } from "../support/queue.ts";
 import { TestShards } from "../support/shards.ts";
@@ -9,12 +11,14 @@ import { startSystem, type TestSystem } from "../support/system.ts";
 let system: TestSystem;
 let queue: TestQueue;
 let shards: TestShards;
+let query: ServiceBroker;
 
 beforeAll(async () => {
 	system = await startSystem();
 	queue = await TestQueue.open(system.servers.nats.url);
 	shards = new TestShards(system.servers);
 	await system.run("alarm.consume");
+	query = await system.run("alarm.query");
 });
 afterAll(async () => {
 	await queue?.close();
@@ -27,6 +31,8 @@ const queued = (userId: string, more: object = {}): QueuedAlarm => ({
 	acceptedAtMs: Date.now(),
 	alarm: { userId, category: "card", title: "t", body: "b", ...more },
 });
+const statusOf = (id: Buffer) =>
+	call(query, "alarm.query.status", { id: id.toString("base64url") }, { meta: { auth: system.keys.opsKey } });
 const drained = () => eventually(async () => (await queue.left()) === 0, "the lanes empty");
 const idFor = (userId: string, aheadMs = 0) => newAlarmId(userId, Date.now() + aheadMs);
 
@@ -100,10 +106,29 @@ test("an alarm of a month without a collection fails as MONTH_CLOSED, and makes 
 	await queue.put("realtime", encodeItem(id, queued("old")).line);
 	await drained();
 	expect(await shards.failure(id)).toMatchObject({ code: "MONTH_CLOSED", userId: "old" });
+	expect(await statusOf(id)).toMatchObject({ status: "failed", why: { code: "MONTH_CLOSED" } });
 	const month = await shards.inMonth(id);
 	expect(await shards.cluster("c0").db(month.dbName).listCollections({ name: month.collectionName }).toArray()).toEqual(
 		[],
 	);
+});
+
+test("an item that the driver cannot put into words fails alone, and the rest of its shard is stored", async () => {
+	const [poison, good] = [idFor("poison"), idFor("poison")];
+	const line = (id: Buffer, data: object) => encodeItem(id, queued("poison", { data })).line;
+	await queue.put("realtime", [line(poison, { a: { _bsontype: "x" } }), line(good, { a: 1 })].join("\n"));
+	await drained();
+	expect(await shards.slot(good)).toMatchObject({ userId: "poison", data: { a: 1 } });
+	expect(await shards.slot(poison)).toMatchObject({ outcome: "failed", why: { code: "STORE_REFUSED" } });
+	expect(await shards.failure(poison)).toMatchObject({ code: "STORE_REFUSED", userId: "poison" });
+});
+
+test("a consumer that somebody has deleted is made again, and the work goes on", async () => {
+	await queue.deleteConsumer("realtime");
+	const id = idFor("deleted");
+	await queue.put("realtime", encodeItem(id, queued("deleted")).line);
+	await drained();
+	expect(await shards.slot(id)).toMatchObject({ userId: "deleted" });
 });
 
 test("a crash between the tombstone and the failure row is made good by the redelivery", async () => {

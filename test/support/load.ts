@@ -8,25 +8,33 @@ export interface Load {
 	/** Marks the alarms of this load. */
 	name: string;
 	count: number;
-	/** The alarms are for u0 … u(users - 1). */
-	users: number;
+	/** The alarms are for these, in turn. */
+	userIds: string[];
 	/** The edges, in turn. */
 	producers: Rest[];
 	/** Called with each reply and how many there are by now; the sender waits for it. */
 	onReply?: (count: number) => Promise<unknown> | undefined;
 }
 
+/** `producer` is the place of the edge in the load's list. */
+export type LoadSent = Sent & { producer: number };
+
 const SENDERS = 32;
 
 /** Sends every alarm once, whatever the answers are. */
-export async function runLoad({ name, count, users, producers, onReply }: Load): Promise<Sent[]> {
+export async function runLoad({ name, count, userIds, producers, onReply }: Load): Promise<LoadSent[]> {
 	const samples = await readSamples();
-	const sent: Sent[] = [];
+	const sent: LoadSent[] = [];
 	let next = 0;
 	const sender = async () => {
 		for (let at = next++; at < count; at = next++) {
-			const alarm = marked(samples[at % samples.length] as NewAlarm, `${name}-${at}`, `u${at % users}`);
-			sent.push(await send(producers[at % producers.length] as Rest, alarm));
+			const alarm = marked(
+				samples[at % samples.length] as NewAlarm,
+				`${name}-${at}`,
+				userIds[at % userIds.length] ?? "",
+			);
+			const producer = at % producers.length;
+			sent.push({ ...(await send(producers[producer] as Rest, alarm)), producer });
 			await onReply?.(sent.length);
 		}
 	};

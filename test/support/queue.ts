@@ -31,10 +31,21 @@ export class TestQueue {
 		return infos.reduce((sum, { state }) => sum + state.messages, 0);
 	}
 
+	/** Batches that were handed to a worker and not settled by it. */
+	async inHand(lane: Lane): Promise<number> {
+		const manager = await this.#connection.jetstreamManager();
+		return (await manager.consumers.info(streamOf(lane), WORKER)).num_ack_pending;
+	}
+
 	/** True while a batch is in hand for the second time or more. */
 	async hasComeAgain(lane: Lane): Promise<boolean> {
 		const manager = await this.#connection.jetstreamManager();
 		return (await manager.consumers.info(streamOf(lane), WORKER)).num_redelivered > 0;
+	}
+
+	async deleteConsumer(lane: Lane): Promise<void> {
+		const manager = await this.#connection.jetstreamManager();
+		await manager.consumers.delete(streamOf(lane), WORKER);
 	}
 
 	close(): Promise<void> {

@@ -119,7 +119,7 @@ describe("a page in the making", () => {
 
 	test("goes on as long as it is not full", () => {
 		const draft = extend(EMPTY_DRAFT, rows, request(), NOTHING_READ);
-		expect(draft).toEqual({ rows, lastScanned: rows[4]?._id, scanned: 5, stopped: false });
+		expect(draft).toMatchObject({ rows, lastScanned: rows[4]?._id, scanned: 5, stopped: false });
 	});
 
 	test("that is just full does not stop: whether there is more is not known yet", () => {
@@ -128,7 +128,7 @@ describe("a page in the making", () => {
 
 	test("stops at its last row when there is one more", () => {
 		const draft = extend(EMPTY_DRAFT, rows, request({ limit: 4 }), NOTHING_READ);
-		expect(draft).toEqual({ rows: rows.slice(0, 4), lastScanned: rows[3]?._id, scanned: 4, stopped: true });
+		expect(draft).toMatchObject({ rows: rows.slice(0, 4), lastScanned: rows[3]?._id, scanned: 4, stopped: true });
 	});
 
 	test("stops when its budget is used, full or not", () => {
@@ -138,7 +138,7 @@ describe("a page in the making", () => {
 
 	test("leaves the draft it was made from as it is", () => {
 		extend(EMPTY_DRAFT, rows, request(), NOTHING_READ);
-		expect(EMPTY_DRAFT).toEqual({ rows: [], lastScanned: null, scanned: 0, stopped: false });
+		expect(EMPTY_DRAFT).toEqual({ rows: [], lastScanned: null, scanned: 0, bytes: 0, stopped: false });
 	});
 
 	test("shows neither hidden alarms nor those that are for later", () => {
@@ -290,4 +290,12 @@ describe("walking all pages", () => {
 		);
 		expect(walk(rows, request({ limit: 3 }), NOTHING_READ).map((page) => page.length)).toEqual([3, 3]);
 	});
+});
+
+test("a page of the largest alarms comes short, with a position to go on from, so that it fits into one message of the bus", () => {
+	const large = Array.from({ length: 100 }, (_, n) => row({ timeMs: NOW_MS - n, body: "가".repeat(4_000) }));
+	const draft = extend(EMPTY_DRAFT, large, request({ limit: 100 }), NOTHING_READ);
+	expect(draft.stopped).toBe(true);
+	expect(Buffer.byteLength(JSON.stringify(draft.rows.map(({ body }) => body)))).toBeLessThan(1_000_000);
+	expect(draft.lastScanned).toEqual(draft.rows.at(-1)?._id);
 });

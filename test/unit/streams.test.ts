@@ -1,7 +1,8 @@
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from "nats";
 import { LANES } from "../../contracts/alarm.ts";
+import { natsAddress } from "../../streams/address.ts";
 import { batchSubject, laneFaults, streamOf } from "../../streams/lanes.ts";
-import { syncVerdict } from "../../streams/preflight.ts";
+import { type Inspection, syncVerdict, verdictOf } from "../../streams/preflight.ts";
 
 const sound: Partial<StreamConfig> = {
 	name: "ALARM_BULK",
@@ -72,4 +73,34 @@ describe("a nats-server", () => {
 			});
 		},
 	);
+});
+
+describe("a nats cluster", () => {
+	const sound: Inspection = { is: "sound" };
+	const away: Inspection = { is: "away", why: "away" };
+	const wrong: Inspection = { is: "wrong", why: "wrong" };
+
+	test.each<[what: string, servers: Inspection[], lanes: Inspection[], is: Inspection["is"]]>([
+		["is sound while one of its servers is down", [sound, away, sound], [sound, sound], "sound"],
+		["is not known while none of its monitors answers", [away, away], [sound, sound], "away"],
+		["is not known while a stream does not answer", [sound], [sound, away], "away"],
+		["is wrong when one server is", [sound, wrong, away], [sound, sound], "wrong"],
+		["is wrong when one stream is, whoever is away", [away], [away, wrong], "wrong"],
+	])("%s", (_what, servers, lanes, is) => {
+		expect(verdictOf(servers, lanes).is).toBe(is);
+	});
+});
+
+describe("a NATS address", () => {
+	test("has its credentials apart, because the client ignores those in an address", () => {
+		expect(natsAddress("nats://u:p%40ss@h0:4222,nats://h1:4222")).toEqual({
+			servers: ["nats://h0:4222", "nats://h1:4222"],
+			user: "u",
+			pass: "p@ss",
+		});
+	});
+
+	test("may have none", () => {
+		expect(natsAddress("nats://h0:4222")).toEqual({ servers: ["nats://h0:4222"] });
+	});
 });

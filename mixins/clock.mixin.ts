@@ -1,0 +1,47 @@
+import type { Service, ServiceSchema } from "moleculer";
+import type { Config } from "../config.ts";
+import { type ClockReading, clockTrouble } from "../domain/clock.ts";
+import { addReadinessCheck } from "../lib/readiness.ts";
+import { askClock } from "../streams/preflight.ts";
+import { shareClusters } from "./clusters.ts";
+
+interface Vars {
+	clockTimer: NodeJS.Timeout;
+	releaseClock: () => Promise<void>;
+}
+
+const COMPARE_MS = 10_000;
+
+/** Compares this node's clock with those of NATS and of the meta database; too far off is not ready. */
+export function clock(config: Config): Partial<ServiceSchema> {
+	return {
+		async started(this: Service & Vars) {
+			const clusters = shareClusters(this, config);
+			let trouble: string | null = null;
+			const asks = [
+				...config.natsMonitorUrls.map((url) => read(url, () => askClock(url))),
+				read("the meta database", () => clusters.value.meta.askClock()),
+			];
+			const compare = async () => {
+				const readings = await Promise.all(asks.map((ask) => ask().catch(() => null)));
+				trouble = clockTrouble(readings.filter((reading) => reading !== null));
+			};
+			addReadinessCheck(this.broker, "clock", () => trouble);
+			this.releaseClock = clusters.release;
+			this.clockTimer = setInterval(() => void compare(), COMPARE_MS).unref();
+			void compare();
+		},
+		async stopped(this: Service & Vars) {
+			clearInterval(this.clockTimer);
+			await this.releaseClock?.();
+		},
+	} as unknown as Partial<ServiceSchema>;
+}
+
+function read(server: string, ask: () => Promise<number>): () => Promise<ClockReading> {
+	return async () => {
+		const askedMs = Date.now();
+		const theirsMs = await ask();
+		return { server, theirsMs, askedMs, heardMs: Date.now() };
+	};
+}
