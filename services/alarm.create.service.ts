@@ -49,7 +49,8 @@ export default function alarmCreate(config: Config): ServiceSchema {
 				timeout: CREATION_MS,
 				params: BULK,
 				async handler(ctx, caller) {
-					const prepared = ctx.params.alarms.map((alarm) => prepareItem(alarm, caller.name, Date.now()));
+					const nowMs = Date.now();
+					const prepared = ctx.params.alarms.map((alarm) => prepareItem(alarm, caller.name, nowMs));
 					const items = await publishAll(this.publishers, prepared);
 					const accepted = items.filter((item) => "id" in item).length;
 					return { accepted, rejected: items.length - accepted, items };

@@ -1,4 +1,4 @@
-import { type Document, MongoClient, MongoError } from "mongodb";
+import { type Db, type Document, MongoClient, MongoError } from "mongodb";
 import { Fault } from "../contracts/errors.ts";
 
 /** One MongoDB cluster, connected lazily and checked at first contact. */
@@ -28,6 +28,8 @@ export class WrongServer extends Error {
 export class Cluster {
 	readonly name: string;
 	readonly #client: MongoClient;
+	/** The driver makes a new Db at each call, which costs more than many a command. */
+	readonly #databases = new Map<string, Db>();
 	#checked: Promise<void> | null = null;
 	#isChecked = false;
 
@@ -45,10 +47,16 @@ export class Cluster {
 	async command(database: string, command: Document): Promise<Document> {
 		try {
 			if (!this.#isChecked) await this.check();
-			return await this.#client.db(database).command(command);
+			return await this.#db(database).command(command);
 		} catch (error) {
 			throw isOutage(error) ? away(this.name, error) : error;
 		}
+	}
+
+	#db(name: string): Db {
+		const kept = this.#databases.get(name) ?? this.#client.db(name);
+		this.#databases.set(name, kept);
+		return kept;
 	}
 
 	/** Runs one read, and once more when the first failed for a passing reason: the driver does not retry commands. */

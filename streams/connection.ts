@@ -40,6 +40,8 @@ export class StreamConnection {
 			pingInterval: 5_000,
 			maxPingOut: 2,
 			timeout: CONNECT_MS,
+			// Otherwise a stack is taken with every publish, for the case that it fails.
+			noAsyncTraces: true,
 		});
 		this.#sound = this.#opening.then((connection) => this.#opened(connection));
 		this.#sound.catch(options.onError);

@@ -50,6 +50,7 @@ export class LanePublisher {
 	#singlesNext = true;
 	#waitingBytes = 0;
 	#inFlight = 0;
+	#isPumpDue = false;
 
 	constructor(lane: Lane, jetstream: () => JetStreamClient | null, numbers: BatchNumbers) {
 		this.#lane = lane;
@@ -81,6 +82,16 @@ export class LanePublisher {
 		this.#waitingBytes += bytes;
 		return new Promise((resolve, reject) => {
 			add({ items, sinceMs: performance.now(), resolve, reject });
+			this.#pumpSoon();
+		});
+	}
+
+	/** After the requests that arrived in the same turn of the event loop: they ride together. */
+	#pumpSoon(): void {
+		if (this.#isPumpDue) return;
+		this.#isPumpDue = true;
+		setImmediate(() => {
+			this.#isPumpDue = false;
 			this.#pump();
 		});
 	}

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ConsumerMessages, JsMsg, Subscription } from "nats";
+import type { Consumer, ConsumerMessages, JsMsg, Subscription } from "nats";
 import type { Lane } from "../contracts/alarm.ts";
 import { backoffMs } from "../domain/verdicts.ts";
 import type { StreamConnection } from "./connection.ts";
@@ -40,6 +40,8 @@ const ROUND_BATCHES = 64;
  * what arrives meanwhile then rides together, as on the creating side.
  */
 const HANDS = 3;
+/** An idle fetch is asked anew after that; a server that went away in between is noticed at the latest then. */
+const FETCH_MS = 5_000;
 const FIRST_RETRY_MS = 250;
 const MOST_RETRY_MS = 15_000;
 
@@ -98,24 +100,31 @@ export class LaneWorker {
 		if (this.#isStopping) return;
 		await this.#options.prepare();
 		const consumer = await connection.jetstream().consumers.get(streamOf(this.#options.lane), WORKER);
-		// Without the option a consumer that was deleted is waited for in silence, for ever.
-		this.#messages = await consumer.consume({ max_messages: this.#options.prefetch, abort_on_missing_resource: true });
-		for await (const message of this.#messages) {
-			this.#buffer.push(message);
-			this.#bufferBytes += message.data.length;
-			await this.#startRounds();
+		while (!this.#isStopping) {
+			await this.#room();
+			await this.#fetch(consumer);
 		}
 	}
 
-	/** Starts rounds while there is work and a free hand. Waiting here is what holds back the next pull. */
-	async #startRounds(): Promise<void> {
+	/** Asks for so many batches and no more: `consume` would go on receiving whatever waits, without a limit to memory. */
+	async #fetch(consumer: Consumer): Promise<void> {
+		this.#messages = await consumer.fetch({ max_messages: this.#options.prefetch, expires: FETCH_MS });
+		if (this.#isStopping) return this.#messages.stop();
+		for await (const message of this.#messages) {
+			this.#buffer.push(message);
+			this.#bufferBytes += message.data.length;
+			// Let what has arrived together join the same round.
+			if (this.#mayStart()) setImmediate(() => this.#startRound());
+		}
+	}
+
+	/** Waits while a full round lies ready and every hand is busy. */
+	async #room(): Promise<void> {
 		while (!this.#isStopping && this.#rounds.size >= HANDS && this.#isRoundFull()) {
 			await new Promise<void>((resolve) => {
 				this.#wake = resolve;
 			});
 		}
-		// Let what has arrived together join the same round.
-		if (this.#mayStart()) setImmediate(() => this.#startRound());
 	}
 
 	#isRoundFull(): boolean {

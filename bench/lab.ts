@@ -1,0 +1,140 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { connect, type JetStreamManager, type NatsConnection } from "nats";
+import { type Config, readConfig } from "../config.ts";
+import { LANES } from "../contracts/alarm.ts";
+import type { RoutingMap } from "../contracts/routing.ts";
+import type { LocalCredentials } from "../ops/credentials.ts";
+import { findServer, type RunningMongod, type RunningNats, startMongod, startNats } from "../ops/embedded/index.ts";
+import { freePort } from "../ops/embedded/port.ts";
+import { ROLES, type RoleName } from "../ops/start/roles.ts";
+import { setUp } from "../ops/system.ts";
+import { Clusters } from "../stores/clusters.ts";
+import { loadDocument } from "../stores/documents.ts";
+import { MAP_ID } from "../stores/routing-map.ts";
+import { streamOf } from "../streams/lanes.ts";
+import { type Child, type ChildOptions, ROOT, startChild } from "./child.ts";
+
+/** Real servers of a run's own in a temporary folder, set up as `npm start` does, and the processes beside them. */
+
+const CLUSTERS = ["c0", "c1"];
+
+export interface Lab {
+	dir: string;
+	nats: RunningNats;
+	mongods: RunningMongod[];
+	jetstream: JetStreamManager;
+	connection: NatsConnection;
+	keys: LocalCredentials;
+	config: Config;
+	/** What a process of the service is told. */
+	env: Record<string, string>;
+	/** Collection of alarms of each shard in this month: where raw baselines put and find the same documents. */
+	map: RoutingMap;
+	/** A process of the service, started as `npm start` does. */
+	startRole(role: RoleName, nodeArgs?: string[]): Promise<Child>;
+	/** A process of the bench itself. */
+	start(file: string, options?: ChildOptions): Promise<Child>;
+	/** Empties the lanes, so that disks do not fill. */
+	purge(): Promise<void>;
+}
+
+/** Lends a lab to `work`, and ends everything afterwards, whatever happened. */
+export async function withLab<R>(signal: AbortSignal, work: (lab: Lab) => Promise<R>): Promise<R> {
+	const ends: (() => Promise<unknown>)[] = [];
+	try {
+		const lab = await openLab(signal, ends);
+		return await Promise.race([work(lab), aborted(signal)]);
+	} finally {
+		for (const end of ends.reverse()) await end().catch((error: unknown) => console.error(error));
+	}
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+	const { promise, reject } = Promise.withResolvers<never>();
+	const stop = () => reject(signal.reason);
+	if (signal.aborted) stop();
+	signal.addEventListener("abort", stop, { once: true });
+	return promise;
+}
+
+async function openLab(signal: AbortSignal, ends: (() => Promise<unknown>)[]): Promise<Lab> {
+	const dir = await mkdtemp(path.join(tmpdir(), "alarm-bench-"));
+	ends.push(() => rm(dir, { recursive: true, force: true }));
+	const { nats, mongods } = await startServers(dir, signal, ends);
+	const env = environmentOf(nats, mongods);
+	const config = readConfig(env);
+	const file = path.join(dir, "credentials.json");
+	await setUp(config, file);
+	const connection = await connect({ servers: nats.url });
+	ends.push(() => connection.close());
+	const jetstream = await connection.jetstreamManager();
+	const lend = async (starting: Promise<Child>) => {
+		const child = await starting;
+		ends.push(() => child.stop());
+		return child;
+	};
+	return {
+		dir,
+		nats,
+		mongods,
+		jetstream,
+		connection,
+		config,
+		env,
+		keys: JSON.parse(await readFile(file, "utf8")) as LocalCredentials,
+		map: await readMap(config),
+		startRole: (role, nodeArgs = []) => lend(startRole(role, env, nodeArgs)),
+		start: (program, options) => lend(startChild(program, `bench/${program}.ts`, options)),
+		purge: async () => {
+			for (const lane of LANES) await jetstream.streams.purge(streamOf(lane));
+		},
+	};
+}
+
+async function startServers(dir: string, signal: AbortSignal, ends: (() => Promise<unknown>)[]) {
+	const where = { runDir: path.join(ROOT, ".run"), say: (text: string) => console.error(text), signal };
+	const natsBinary = await findServer("nats-server", where);
+	const mongodBinary = await findServer("mongod", where);
+	const nats = await startNats({ binary: natsBinary, dir: path.join(dir, "nats"), signal });
+	ends.push(() => nats.stop());
+	const mongods: RunningMongod[] = [];
+	for (const name of CLUSTERS) {
+		const mongod = await startMongod({ binary: mongodBinary, dir: path.join(dir, name), name, signal });
+		ends.push(() => mongod.stop());
+		mongods.push(mongod);
+	}
+	return { nats, mongods };
+}
+
+function environmentOf(nats: RunningNats, mongods: RunningMongod[]): Record<string, string> {
+	const addresses = mongods.map(({ uri }, at) => `${CLUSTERS[at]}=${uri}`);
+	return {
+		NATS_URL: nats.url,
+		NATS_MONITOR_URLS: nats.monitorUrl,
+		MONGO_SERVICE_URIS: addresses.join(";"),
+		// Nothing is archived in a run: the archive's address has only to be there.
+		MONGO_ARCHIVE_URIS: (addresses[0] ?? "").replace(/^\w+=/, "a0="),
+		BIND_ADDRESS: "127.0.0.1",
+		LOG_LEVEL: "error",
+	};
+}
+
+async function readMap(config: Config): Promise<RoutingMap> {
+	const clusters = new Clusters(config);
+	try {
+		const map = await loadDocument<RoutingMap>(clusters, MAP_ID);
+		if (map === null) throw new Error("the set-up has left no routing map");
+		return map;
+	} finally {
+		await clusters.close();
+	}
+}
+
+async function startRole(role: RoleName, env: Record<string, string>, nodeArgs: string[]): Promise<Child> {
+	const port = await freePort();
+	const own = { SERVICES: ROLES[role], PORT: String(port), NODE_ID: `${role}-${port}` };
+	const child = await startChild(role, "ops/serve.ts", { env: { ...env, ...own }, nodeArgs });
+	return { ...child, port };
+}

@@ -1,0 +1,74 @@
+import { parseArgs } from "node:util";
+import { onStopSignal } from "../ops/start/signals.ts";
+import { exitCodeOf, type Figure, judge } from "./figure.ts";
+import { bulk } from "./figures/bulk.ts";
+import { creation } from "./figures/creation.ts";
+import { latency } from "./figures/latency.ts";
+import { reading } from "./figures/reading.ts";
+import { storing } from "./figures/storing.ts";
+import { withLab } from "./lab.ts";
+import { loadLine, notesOf, tableOf } from "./report.ts";
+import type { Stage } from "./stage.ts";
+
+// `npm run bench`: every figure beside its raw baseline, on real servers of its own.
+
+const FULL = { rounds: 5, windowMs: 4_000, warmMs: 1_000, backlog: 200_000, customers: 10_000 };
+const QUICK = { rounds: 3, windowMs: 1_200, warmMs: 200, backlog: 100_000, customers: 5_000 };
+const ALARMS_EACH = 60;
+type Size = typeof FULL;
+
+/** Each group has servers of its own, so that what one leaves behind does not slow the next. */
+const GROUPS: Record<string, (stage: Stage, size: Size) => Promise<Figure[]>> = {
+	creation: (stage) => creation(stage),
+	bulk: (stage) => bulk(stage),
+	storing: (stage, { backlog }) => storing(stage, backlog),
+	latency: (stage) => latency(stage),
+	reading: (stage, { customers }) => reading(stage, customers, ALARMS_EACH),
+};
+
+const { values } = parseArgs({
+	options: { quick: { type: "boolean" }, json: { type: "boolean" }, only: { type: "string" } },
+});
+const startMs = Date.now();
+
+function say(text: string): void {
+	process.stderr.write(`[${((Date.now() - startMs) / 1_000).toFixed(0).padStart(3)} s] ${text}\n`);
+}
+
+async function measure(name: string, signal: AbortSignal): Promise<Figure[]> {
+	const group = GROUPS[name];
+	if (group === undefined) throw new Error(`there is no figure "${name}"; there are ${Object.keys(GROUPS).join(", ")}`);
+	const size = values.quick ? QUICK : FULL;
+	say(`${name}: starting servers (${loadLine()})`);
+	return await withLab(signal, async (lab) => {
+		const load = await lab.start("load/process");
+		return await group({ lab, load, say, ...size }, size);
+	});
+}
+
+async function main(): Promise<number> {
+	const stop = new AbortController();
+	onStopSignal(
+		() => stop.abort(new Error("stopped")),
+		() => process.exit(130),
+	);
+	const figures: Figure[] = [];
+	for (const name of values.only?.split(",") ?? Object.keys(GROUPS))
+		figures.push(...(await measure(name, stop.signal)));
+	const verdicts = figures.flatMap(judge);
+	if (values.json) console.log(JSON.stringify({ at: new Date().toISOString(), verdicts, figures }, null, "\t"));
+	else console.log(`\n${tableOf(verdicts)}\n\n${notesOf(figures)}`);
+	const code = exitCodeOf(verdicts);
+	if (code === 2)
+		say("VOID: a raw baseline is far below its band: the machine is busy, or the baseline is bad. Run again.");
+	say(`done (${loadLine()})`);
+	return code;
+}
+
+try {
+	process.exitCode = await main();
+} catch (error) {
+	console.error(error instanceof Error ? (error.stack ?? error.message) : error);
+	process.exitCode = 3;
+}
+process.exit();
