@@ -28,13 +28,25 @@ export interface IntakeDeps {
 
 // One command carries at most so much: far below the server's 48 MB, and small enough that shards take turns.
 const COMMAND_ROWS = 1_000;
+/** Per cluster and round. */
+const INSERTS_AT_ONCE = 2;
 
 /** Puts every decision into its slot: grouped by shard and month, sorted by `_id`, with majority and journal. In the order given. */
 export async function takeIn(deps: IntakeDeps, decisions: Decision[]): Promise<Outcome[]> {
 	const outcomes = new Map<Decision, Outcome>();
 	const groups = groupBySlot(deps.routing.current, decisions);
-	await Promise.all([...groups.values()].map((group) => fillGroup(deps, group, outcomes)));
+	const byCluster = Map.groupBy(groups.values(), ({ target }) => target?.cluster);
+	await Promise.all([...byCluster.values()].map((some) => inTurns(some, (group) => fillGroup(deps, group, outcomes))));
 	return decisions.map((decision) => outcomes.get(decision) ?? comesAgain("it was not reached"));
+}
+
+/** A few at a time: sixteen inserts at once would leave a reader on the same cluster a seventeenth of its processor. */
+async function inTurns(groups: Group[], deed: (group: Group) => Promise<void>): Promise<void> {
+	const turns = groups.values();
+	const hand = async () => {
+		for (const group of turns) await deed(group);
+	};
+	await Promise.all(Array.from({ length: INSERTS_AT_ONCE }, hand));
 }
 
 interface Group {

@@ -40,6 +40,12 @@ const ROUND_BATCHES = 64;
  * what arrives meanwhile then rides together, as on the creating side.
  */
 const HANDS = 3;
+/**
+ * After a round of about a hundred alarms the next one waits so long, unless it is full: many small inserts on every shard would take
+ * the databases' time from the readers. A single alarm never waits.
+ */
+const BUSY_BYTES = 32 * 1024;
+const BUSY_GAP_MS = 100;
 /** An idle fetch is asked anew after that; a server that went away in between is noticed at the latest then. */
 const FETCH_MS = 5_000;
 const FIRST_RETRY_MS = 250;
@@ -53,6 +59,9 @@ export class LaneWorker {
 	#bufferBytes = 0;
 	readonly #rounds = new Set<Promise<void>>();
 	#messages: ConsumerMessages | null = null;
+	/** While alarms pour in, rounds keep a distance: see BUSY_GAP_MS. */
+	#notBeforeMs = 0;
+	#later: NodeJS.Timeout | null = null;
 	#wake: () => void = () => undefined;
 	#isStopping = false;
 	#running: Promise<void> | null = null;
@@ -71,6 +80,7 @@ export class LaneWorker {
 	/** Takes no new work, hands back what has not been begun, finishes what is in hand. */
 	async stop(): Promise<void> {
 		this.#isStopping = true;
+		if (this.#later !== null) clearTimeout(this.#later);
 		this.#wake();
 		// What the server has sent already must arrive, or it would wait for the whole ack wait: drain, not unsubscribe.
 		// nats.js keeps the subscription to itself, but ends the loop when it has drained.
@@ -114,7 +124,7 @@ export class LaneWorker {
 			this.#buffer.push(message);
 			this.#bufferBytes += message.data.length;
 			// Let what has arrived together join the same round.
-			if (this.#mayStart()) setImmediate(() => this.#startRound());
+			setImmediate(() => this.#startRound());
 		}
 	}
 
@@ -133,17 +143,34 @@ export class LaneWorker {
 
 	#mayStart(): boolean {
 		if (this.#isStopping || this.#buffer.length === 0) return false;
-		return this.#rounds.size === 0 || (this.#rounds.size < HANDS && this.#isRoundFull());
+		if (this.#isRoundFull()) return this.#rounds.size < HANDS;
+		return this.#rounds.size === 0 && performance.now() >= this.#notBeforeMs;
 	}
 
 	#startRound(): void {
-		if (!this.#mayStart()) return;
-		const round = this.#doRound(this.#takeRound()).finally(() => {
+		if (!this.#mayStart()) {
+			this.#startLater();
+			return;
+		}
+		const messages = this.#takeRound();
+		const isBusy = sizeOf(messages) >= BUSY_BYTES;
+		this.#notBeforeMs = isBusy ? performance.now() + BUSY_GAP_MS : 0;
+		const round = this.#doRound(messages).finally(() => {
 			this.#rounds.delete(round);
 			this.#wake();
 			this.#startRound();
 		});
 		this.#rounds.add(round);
+	}
+
+	/** What lies ready while rounds keep their distance is begun when that is over. */
+	#startLater(): void {
+		const inMs = this.#notBeforeMs - performance.now();
+		if (this.#buffer.length === 0 || this.#rounds.size > 0 || inMs <= 0 || this.#later !== null) return;
+		this.#later = setTimeout(() => {
+			this.#later = null;
+			this.#startRound();
+		}, inMs);
 	}
 
 	#takeRound(): JsMsg[] {

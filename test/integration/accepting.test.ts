@@ -69,9 +69,9 @@ test("what waits too long behind a frozen queue is refused, and was never sent",
 	const settled = await Promise.allSettled(first);
 	thaw(system.servers.nats.pid);
 	expect(settled).toMatchObject(Array(2).fill({ status: "rejected", reason: { type: "ACCEPTANCE_UNKNOWN" } }));
-	expect((await Promise.all(behind)).flat()).toMatchObject(
-		Array(8).fill({ status: "rejected", reason: { type: "OVERLOADED" } }),
-	);
+	const types = (await Promise.all(behind)).flat().map((one) => one.status === "rejected" && one.reason.type);
+	// Two were in flight: the singles together, and one of the batches.
+	expect(types.sort()).toEqual(["ACCEPTANCE_UNKNOWN", ...Array(7).fill("OVERLOADED")]);
 	await connection.close();
 });
 
