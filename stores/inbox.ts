@@ -16,8 +16,8 @@ import { categoriesAhead, NOTHING_READ, type ReadState } from "../domain/read-st
 import { monthsHeld, shardTarget, slotOf, type Target } from "../domain/routing.ts";
 import type { AlarmRow, FailureRow, Slot } from "../domain/rows.ts";
 import type { Clusters } from "./clusters.ts";
-import { findIn, updateOne } from "./shard-command.ts";
-import { loadReadState, userTarget } from "./user-state.ts";
+import { aggregateIn, findIn, updateOne } from "./shard-command.ts";
+import { toReadState, type UserRow, userFilter, userTarget } from "./user-state.ts";
 
 /** Reads and marks of one customer's inbox. Every read is one bounded range scan per month that it touches. */
 
@@ -33,30 +33,43 @@ function inRange({ low, high }: IdRange, userId: string): Document {
 	return { _id: { $gte: low, $lte: high }, userId };
 }
 
-/** A page and what its owner has read; both at once, unless the page is chosen by what is read. */
+/** A page and what its owner has read. Newest month first and on to older ones, until the page is full or its budget is used. */
 export async function readInbox(
 	clusters: Clusters,
 	map: RoutingMap,
 	request: PageRequest,
 ): Promise<Draft & { state: ReadState }> {
-	const loading = loadReadState(clusters, userTarget(map, request.userId), request.userId);
-	if (request.read !== undefined) {
-		const state = await loading;
-		return { ...(await readPage(clusters, map, request, state)), state };
+	const { fromMs, toMs } = pageWindow(request);
+	const [newest, ...older] = targetsFor(map, request.userId, fromMs, toMs);
+	if (newest === undefined) return { ...EMPTY_DRAFT, state: NOTHING_READ };
+	const limit = chunkSize(request, 0, 0);
+	const { rows, state } = await firstRows(clusters, map, newest, request, limit);
+	let draft = extend(EMPTY_DRAFT, rows, request, state);
+	if (rows.length === limit && !draft.stopped) draft = await scanMonth(clusters, newest, request, state, draft);
+	for (const target of older) {
+		if (draft.stopped) break;
+		draft = await scanMonth(clusters, target, request, state, draft);
 	}
-	const [state, draft] = await Promise.all([loading, readPage(clusters, map, request, NOTHING_READ)]);
 	return { ...draft, state };
 }
 
-/** Newest month first and on to older ones, until the page is full or its budget is used. */
-async function readPage(clusters: Clusters, map: RoutingMap, request: PageRequest, state: ReadState): Promise<Draft> {
-	let draft = EMPTY_DRAFT;
-	const { fromMs, toMs } = pageWindow(request);
-	for (const target of targetsFor(map, request.userId, fromMs, toMs)) {
-		draft = await scanMonth(clusters, target, request, state, draft);
-		if (draft.stopped) break;
-	}
-	return draft;
+/** The first scan brings the owner's marks along: on the page's way the command, not the server, is what costs. */
+async function firstRows(
+	clusters: Clusters,
+	map: RoutingMap,
+	target: Target,
+	request: PageRequest,
+	limit: number,
+): Promise<{ rows: AlarmRow[]; state: ReadState }> {
+	const { userId } = request;
+	const found = await aggregateIn<AlarmRow | UserRow>(clusters, target, limit + 1, [
+		{ $match: inRange(pageRange(request), userId) },
+		{ $sort: { _id: 1 } },
+		{ $limit: limit },
+		{ $unionWith: { coll: userTarget(map, userId).collection, pipeline: [{ $match: userFilter(userId) }] } },
+	]);
+	const rows = found.filter((row): row is AlarmRow => "title" in row);
+	return { rows, state: toReadState(found.find((row): row is UserRow => !("title" in row))) };
 }
 
 async function scanMonth(

@@ -93,6 +93,23 @@ export async function findIn<T>(
 	return (reply.cursor.firstBatch as Document[]).map(withBufferId) as T[];
 }
 
+/** A pipeline of at most `most` rows, in one batch. The UUID guards its own collection; one that it joins moves together with it. */
+export async function aggregateIn<T>(
+	clusters: Clusters,
+	target: Target,
+	most: number,
+	pipeline: Document[],
+): Promise<T[]> {
+	const reply = await clusters.at(target.cluster).read(target.database, {
+		aggregate: target.collection,
+		pipeline,
+		// One more than can come: the cursor is then exhausted, and none stays open.
+		cursor: { batchSize: most + 1 },
+		collectionUUID: uuidBinary(target.uuid),
+	});
+	return (reply.cursor.firstBatch as Document[]).map(withBufferId) as T[];
+}
+
 /** The driver gives binaries as Uint8Array, which neither compares nor equals. A view, no copy. */
 export function toBuffer(bytes: Uint8Array): Buffer {
 	return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

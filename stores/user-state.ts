@@ -8,7 +8,7 @@ import type { Clusters } from "./clusters.ts";
 import { findIn, toBuffer, updateOne } from "./shard-command.ts";
 
 /** One customer's row: watermarks of what is read, and single alarms marked unread behind them. */
-interface UserRow {
+export interface UserRow {
 	_id: Buffer;
 	userId: string;
 	readAll?: Date;
@@ -23,7 +23,15 @@ export function userTarget(map: RoutingMap, userId: string): Target {
 }
 
 export async function loadReadState(clusters: Clusters, target: Target, userId: string): Promise<ReadState> {
-	const [row] = await findIn<UserRow>(clusters, target, { _id: userKey(userId), userId }, 1);
+	const [row] = await findIn<UserRow>(clusters, target, userFilter(userId), 1);
+	return toReadState(row);
+}
+
+export function userFilter(userId: string): Document {
+	return { _id: userKey(userId), userId };
+}
+
+export function toReadState(row: UserRow | undefined): ReadState {
 	if (row === undefined) return NOTHING_READ;
 	const categories = Object.entries(row.readCategories ?? {});
 	return {
