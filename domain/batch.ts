@@ -11,6 +11,8 @@ export const BATCH_ITEMS = 300;
 /** One alarm on its way: its line without the newline, and the line's UTF-8 bytes. */
 export interface Item {
 	id: AlarmId;
+	/** The id as callers see it. */
+	shown: string;
 	line: string;
 	bytes: number;
 }
@@ -21,8 +23,9 @@ export type Decoded =
 	| { id: AlarmId | null; broken: string; line: string };
 
 export function encodeItem(id: AlarmId, queued: QueuedAlarm): Item {
-	const line = `${showId(id)} ${JSON.stringify(queued)}`;
-	return { id, line, bytes: Buffer.byteLength(line) + 1 };
+	const shown = showId(id);
+	const line = `${shown} ${JSON.stringify(queued)}`;
+	return { id, shown, line, bytes: Buffer.byteLength(line) + 1 };
 }
 
 export function encodeBatch(items: Item[]): string {

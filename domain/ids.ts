@@ -12,14 +12,19 @@ const TIME_BYTES = 6;
 const RANDOM_AT = HASH_BYTES + TIME_BYTES;
 const MAX_TIME = 2 ** 48 - 1;
 
+/** By way of a string, which Node makes in a third of the time that a buffer takes it. */
+function sha256(text: string): Buffer {
+	return Buffer.from(hash("sha256", text, "binary"), "binary");
+}
+
 /** First 8 bytes of SHA-256 of the userId. Can collide: every read filters on userId too. */
 export function userHash(userId: string): Buffer {
-	return hash("sha256", userId, "buffer").subarray(0, HASH_BYTES);
+	return sha256(userId).subarray(0, HASH_BYTES);
 }
 
 /** Key of a customer's own row (read watermarks): 20 bytes of SHA-256, so it begins like the ids of the customer's alarms. */
 export function userKey(userId: string): Buffer {
-	return hash("sha256", userId, "buffer").subarray(0, ID_BYTES);
+	return sha256(userId).subarray(0, ID_BYTES);
 }
 
 // One system call for many ids: randomFillSync costs the same for 6 bytes as for 6 KB.

@@ -2,7 +2,6 @@ import type { Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
 import { type BulkItem, LANES, type Lane, type NewAlarm } from "../contracts/alarm.ts";
 import { BULK, NEW_ALARM } from "../contracts/rules.ts";
-import { showId } from "../domain/ids.ts";
 import { invalid, prepare, type Submission } from "../domain/submission.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { toProblem } from "../lib/problem.ts";
@@ -37,7 +36,7 @@ export default function alarmCreate(config: Config): ServiceSchema {
 					const { item, lane, acceptedAtMs } = prepare(ctx.params, caller.name, Date.now(), "realtime");
 					await this.publishers[lane].publish(item);
 					return {
-						id: showId(item.id),
+						id: item.shown,
 						status: "accepted",
 						via: "queue",
 						acceptedAt: new Date(acceptedAtMs).toISOString(),
@@ -110,7 +109,7 @@ async function publishLane(
 		const one = settled[index];
 		done.set(
 			submission,
-			one?.status === "fulfilled" ? { id: showId(submission.item.id) } : unknownItem(submission, one?.reason),
+			one?.status === "fulfilled" ? { id: submission.item.shown } : unknownItem(submission, one?.reason),
 		);
 	});
 }
@@ -118,5 +117,5 @@ async function publishLane(
 /** An item whose acceptance is not known keeps its own id, to be asked about. */
 function unknownItem({ item }: Submission, reason: unknown): BulkItem {
 	const { code, detail } = toProblem(reason, "alarm.create.bulk");
-	return { error: { code, message: detail, ids: [showId(item.id)] } };
+	return { error: { code, message: detail, ids: [item.shown] } };
 }

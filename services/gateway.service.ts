@@ -60,6 +60,7 @@ export default function gateway(config: Config): ServiceSchema {
 			port: config.port,
 			ip: config.bindAddress,
 			requestTimeout: SLOWEST_REQUEST_MS,
+			rootCallOptions: { trackContext: false },
 			logRequest: config.requestLog ? "info" : null,
 			logRequestParams: null,
 			logResponse: config.requestLog ? "info" : null,

@@ -3,7 +3,6 @@ import { headers, type JetStreamClient } from "nats";
 import type { Lane } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
 import { BATCH_ITEMS, batchSize, cutBatches, encodeBatch, type Item } from "../domain/batch.ts";
-import { showId } from "../domain/ids.ts";
 import { batchSubject, streamOf } from "./lanes.ts";
 
 /**
@@ -168,7 +167,7 @@ const REFUSED = new Set([10077, 10060]);
 
 function publishFault(error: unknown, items: Item[]): Fault {
 	const code = (error as { api_error?: { err_code?: number } }).api_error?.err_code;
-	const ids = items.map(({ id }) => showId(id));
+	const ids = items.map(({ shown }) => shown);
 	const fault =
 		code !== undefined && REFUSED.has(code)
 			? new Fault("OVERLOADED", "The queue is full; nothing was accepted.", { retryAfterS: 5 })

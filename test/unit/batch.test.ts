@@ -32,7 +32,7 @@ function only(found: Decoded[]): Decoded {
 }
 
 function item(bytes: number): Item {
-	return { id, line: "", bytes };
+	return { id, shown: "", line: "", bytes };
 }
 
 describe("a batch", () => {
