@@ -2,7 +2,7 @@ import { cutBatches, encodeBatch } from "../domain/batch.ts";
 import { freshAlarm, queuedItem } from "./sample.ts";
 
 export interface PackedBatch {
-	payload: string;
+	payload: Uint8Array;
 	alarms: number;
 }
 

@@ -7,6 +7,7 @@ import type { QueuedAlarm } from "./rows.ts";
  */
 export const BATCH_BYTES = 512 * 1024;
 export const BATCH_ITEMS = 300;
+const NEWLINE = 0x0a;
 
 /** One alarm on its way: its line without the newline, and the line's UTF-8 bytes. */
 export interface Item {
@@ -28,8 +29,16 @@ export function encodeItem(id: AlarmId, queued: QueuedAlarm): Item {
 	return { id, shown, line, bytes: Buffer.byteLength(line) + 1 };
 }
 
-export function encodeBatch(items: Item[]): string {
-	return items.map(({ line }) => line).join("\n");
+/** Written line by line into one buffer: joining and encoding the whole again would cost a tenth of a bulk request. */
+export function encodeBatch(items: Item[]): Buffer {
+	const payload = Buffer.allocUnsafe(items.reduce((sum, { bytes }) => sum + bytes, 0));
+	let end = 0;
+	for (const { line } of items) {
+		end += payload.write(line, end);
+		payload[end++] = NEWLINE;
+	}
+	// No empty line at the end.
+	return payload.subarray(0, Math.max(end - 1, 0));
 }
 
 /** How many of the waiting items go into the next batch: at least one, at most `BATCH_ITEMS` and `BATCH_BYTES`. */

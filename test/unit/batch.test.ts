@@ -45,7 +45,7 @@ describe("a batch", () => {
 					queued: JSON.parse(JSON.stringify(queued({ ...own } as never))),
 				}));
 				const payload = encodeBatch(packed.map((one) => encodeItem(one.id, one.queued)));
-				const found = decode(payload);
+				const found = decode(payload.toString());
 				expect(found.map((one) => one.id)).toEqual(packed.map((one) => one.id));
 				expect(found.map((one) => "queued" in one && one.queued)).toEqual(packed.map((one) => one.queued));
 			}),
