@@ -28,25 +28,28 @@ export interface IntakeDeps {
 
 // One command carries at most so much: far below the server's 48 MB, and small enough that shards take turns.
 const COMMAND_ROWS = 1_000;
-/** Per cluster and round. */
-const INSERTS_AT_ONCE = 2;
+/** A round of so many is a backlog: then a cluster gets two inserts at once, otherwise one after the other. */
+const BACKLOG_ROWS = 2_000;
+const BACKLOG_INSERTS = 2;
 
 /** Puts every decision into its slot: grouped by shard and month, sorted by `_id`, with majority and journal. In the order given. */
 export async function takeIn(deps: IntakeDeps, decisions: Decision[]): Promise<Outcome[]> {
 	const outcomes = new Map<Decision, Outcome>();
 	const groups = groupBySlot(deps.routing.current, decisions);
 	const byCluster = Map.groupBy(groups.values(), ({ target }) => target?.cluster);
-	await Promise.all([...byCluster.values()].map((some) => inTurns(some, (group) => fillGroup(deps, group, outcomes))));
+	const atOnce = decisions.length < BACKLOG_ROWS ? 1 : BACKLOG_INSERTS;
+	const fill = (group: Group) => fillGroup(deps, group, outcomes);
+	await Promise.all([...byCluster.values()].map((some) => inTurns(some, atOnce, fill)));
 	return decisions.map((decision) => outcomes.get(decision) ?? comesAgain("it was not reached"));
 }
 
-/** A few at a time: sixteen inserts at once would leave a reader on the same cluster a seventeenth of its processor. */
-async function inTurns(groups: Group[], deed: (group: Group) => Promise<void>): Promise<void> {
+/** In turns: sixteen inserts at once would leave a reader on the same cluster a seventeenth of its processor. */
+async function inTurns(groups: Group[], atOnce: number, deed: (group: Group) => Promise<void>): Promise<void> {
 	const turns = groups.values();
 	const hand = async () => {
 		for (const group of turns) await deed(group);
 	};
-	await Promise.all(Array.from({ length: INSERTS_AT_ONCE }, hand));
+	await Promise.all(Array.from({ length: atOnce }, hand));
 }
 
 interface Group {
