@@ -48,6 +48,7 @@ const BUSY_BYTES = 32 * 1024;
 const BUSY_GAP_MS = 100;
 /** An idle fetch is asked anew after that; a server that went away in between is noticed at the latest then. */
 const FETCH_MS = 5_000;
+const GOODBYE_MS = 2_000;
 const FIRST_RETRY_MS = 250;
 const MOST_RETRY_MS = 15_000;
 
@@ -82,13 +83,17 @@ export class LaneWorker {
 		this.#isStopping = true;
 		if (this.#later !== null) clearTimeout(this.#later);
 		this.#wake();
-		// What the server has sent already must arrive, or it would wait for the whole ack wait: drain, not unsubscribe.
-		// nats.js keeps the subscription to itself, but ends the loop when it has drained.
-		await (this.#messages as unknown as { sub: Subscription } | null)?.sub.drain();
-		await this.#pulling;
+		await this.#endPull();
 		for (const message of this.#buffer.splice(0)) message.nak();
 		this.#wake();
 		await Promise.all(this.#rounds);
+	}
+
+	/** A server that does not answer must not keep this process from stopping: its batches come again after the ack wait. */
+	async #endPull(): Promise<void> {
+		await Promise.race([drain(this.#messages), sleep(GOODBYE_MS)]);
+		this.#messages?.stop();
+		await Promise.race([this.#pulling?.catch(this.#options.onError), sleep(GOODBYE_MS)]);
 	}
 
 	async #run(): Promise<void> {
@@ -119,7 +124,8 @@ export class LaneWorker {
 	/** Asks for so many batches and no more: `consume` would go on receiving whatever waits, without a limit to memory. */
 	async #fetch(consumer: Consumer): Promise<void> {
 		this.#messages = await consumer.fetch({ max_messages: this.#options.prefetch, expires: FETCH_MS });
-		if (this.#isStopping) return this.#messages.stop();
+		// Stopped while it was asked for: what comes all the same is taken, and handed back.
+		if (this.#isStopping) void drain(this.#messages);
 		for await (const message of this.#messages) {
 			this.#buffer.push(message);
 			this.#bufferBytes += message.data.length;
@@ -201,6 +207,14 @@ export class LaneWorker {
 			clearInterval(stillWorking);
 		}
 	}
+}
+
+/**
+ * Ends a fetch without losing what the server has sent already: that would wait for the whole ack wait. nats.js keeps the subscription
+ * to itself, but ends the loop when it has drained. One that has ended by itself has nothing left.
+ */
+async function drain(messages: ConsumerMessages | null): Promise<void> {
+	await (messages as unknown as { sub: Subscription } | null)?.sub.drain().catch(() => undefined);
 }
 
 function sizeOf(messages: JsMsg[]): number {

@@ -4,6 +4,7 @@ import { newAlarmId } from "../../domain/ids.ts";
 import type { QueuedAlarm } from "../../domain/rows.ts";
 import { call } from "../../lib/service.ts";
 import { eventually } from "../support/eventually.ts";
+import { freeze, thaw } from "../support/freeze.ts";
 import { TestQueue } from "../support/queue.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem } from "../support/system.ts";
@@ -195,6 +196,17 @@ test("a month that was dropped is never made again by an insert", async () => {
 		.listCollections({ name: month.collectionName });
 	expect(await collections.toArray()).toEqual([]);
 	expect(await queue.left()).toBe(1);
+});
+
+test("a worker stops while the queue stands still", async () => {
+	const broker = await system.run("alarm.consume");
+	await freeze(system.servers.nats.pid);
+	try {
+		// The service alone: the broker would wait for its own connection to the bus.
+		await broker.destroyService("alarm.consume");
+	} finally {
+		thaw(system.servers.nats.pid);
+	}
 });
 
 async function clusterOf(id: Buffer): Promise<string> {
