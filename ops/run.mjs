@@ -25,6 +25,8 @@ const LOCK = path.join(RUN, "install.lock");
 const NODE_VERSION = "24.21.0";
 const STALE_MS = 10_000;
 const QUIET_NPM = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+// A registry that stalls in the middle of a package is asked again after 20 s; npm by itself would wait for five minutes.
+const PATIENT_NPM = ["--fetch-timeout=20000", "--fetch-retries=6", "--fetch-retry-mintimeout=1000"];
 
 async function main() {
 	const wanted = parseArguments(process.argv.slice(2));
@@ -79,7 +81,7 @@ function isPresent(at, wanted, present) {
 }
 
 async function installModules(node) {
-	await npm(node, "installing the packages", ["ci", ...QUIET_NPM]);
+	await npm(node, "installing the packages", ["ci", ...QUIET_NPM, ...PATIENT_NPM]);
 	if (!modulesAreRight()) throw new Error("npm ci ended well, but node_modules does not match package-lock.json");
 }
 
@@ -99,6 +101,7 @@ async function ensureNode() {
 				home,
 				"--no-save",
 				...QUIET_NPM,
+				...PATIENT_NPM,
 				`${name}@${NODE_VERSION}`,
 			]);
 		},
