@@ -5,6 +5,7 @@ import { LANES } from "../contracts/alarm.ts";
 import { onStopSignal } from "../ops/start/signals.ts";
 import { streamOf, WORKER } from "../streams/lanes.ts";
 import type { Child } from "./child.ts";
+import { exitWith } from "./exit.ts";
 import { singleRequests } from "./figures/creation.ts";
 import { pageRequests } from "./figures/reading.ts";
 import { type Lab, withLab } from "./lab.ts";
@@ -170,10 +171,4 @@ async function main(): Promise<number> {
 	return await withLab(stop.signal, demo);
 }
 
-try {
-	process.exitCode = await main();
-} catch (error) {
-	console.error(error instanceof Error ? (error.stack ?? error.message) : error);
-	process.exitCode = 3;
-}
-process.exit();
+await exitWith(main);

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { onStopSignal } from "../ops/start/signals.ts";
+import { exitWith } from "./exit.ts";
 import { exitCodeOf, type Figure, judge } from "./figure.ts";
 import { bulk } from "./figures/bulk.ts";
 import { creation } from "./figures/creation.ts";
@@ -65,10 +66,4 @@ async function main(): Promise<number> {
 	return code;
 }
 
-try {
-	process.exitCode = await main();
-} catch (error) {
-	console.error(error instanceof Error ? (error.stack ?? error.message) : error);
-	process.exitCode = 3;
-}
-process.exit();
+await exitWith(main);

@@ -129,7 +129,7 @@ function isKept(value: number): boolean {
 	return Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));
 }
 
-/** Short texts and small numbers, which most values are, need no closer look. */
+/** What holds nothing that could be wrong needs no closer look. */
 function isPlain(value: JsonValue): boolean {
 	return value === null || typeof value === "boolean" || Number.isSafeInteger(value);
 }

@@ -1,8 +1,9 @@
-import type { FieldFault, Lane, NewAlarm } from "../contracts/alarm.ts";
+import type { Lane, NewAlarm } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
 import { contentFaults } from "./alarm-content.ts";
 import { encodeItem, type Item } from "./batch.ts";
 import { newAlarmId } from "./ids.ts";
+import { invalid } from "./invalid.ts";
 
 /** A new alarm that may be queued: its item, its lane. */
 export interface Submission {
@@ -25,8 +26,4 @@ export function prepare(alarm: NewAlarm, producer: string, nowMs: number, lane: 
 	const id = newAlarmId(alarm.userId, timeMs);
 	const item = encodeItem(id, { producer, acceptedAtMs: nowMs, alarm });
 	return { item, lane: alarm.lane ?? lane, acceptedAtMs: nowMs };
-}
-
-export function invalid(faults: FieldFault[]): Fault {
-	return new Fault("VALIDATION_FAILED", "Some fields are not as they must be.", { faults });
 }

@@ -1,5 +1,6 @@
 import type { FieldFault } from "../contracts/alarm.ts";
 import { ERRORS, type ErrorCode, isErrorCode } from "../contracts/errors.ts";
+import { MOST_FAULTS } from "../domain/invalid.ts";
 
 /** Errors as callers of REST see them: problem+json (RFC 9457) with a stable code, and never a stack. */
 export interface Problem {
@@ -76,9 +77,6 @@ export interface ShapeError {
 	actual?: unknown;
 	expected?: unknown;
 }
-
-/** So many are told: enough to mend a request by, too few to make the answer larger than the question. */
-const MOST_FAULTS = 20;
 
 export function toFaults(report: unknown): FieldFault[] {
 	return Array.isArray(report) ? (report as ShapeError[]).flatMap(toFault).slice(0, MOST_FAULTS) : [];

@@ -1,7 +1,7 @@
 import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Caller, Role } from "../contracts/access.ts";
 import type { ActionName, Events, Meta, Params, Result } from "../contracts/actions.ts";
-import { invalid } from "../domain/submission.ts";
+import { invalid } from "../domain/invalid.ts";
 import type { HasAdmission } from "./admission.ts";
 import { shapeCheck } from "./shape.ts";
 

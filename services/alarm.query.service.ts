@@ -5,6 +5,7 @@ import { type InboxFilter, LIMITS } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
 import { INBOX_FILTER, INBOX_KEY, INBOX_OWNER, MARK, READ_ALL, STATUS_KEY } from "../contracts/rules.ts";
 import { belongsTo, idTimeMs, parseId } from "../domain/ids.ts";
+import { invalid } from "../domain/invalid.ts";
 import { mayBePending } from "../domain/low-watermark.ts";
 import { type PageRequest, parseCursor, showCursor } from "../domain/paging.ts";
 import { daysBefore, parseMoment } from "../domain/periods.ts";
@@ -160,9 +161,7 @@ function moment(field: string, text: string): number {
 	const timeMs = parseMoment(text);
 	if (!Number.isNaN(timeMs)) return timeMs;
 	const message = `"${field}" is no moment that exists: ${text}.`;
-	throw new Fault("VALIDATION_FAILED", "Some fields are not as they must be.", {
-		faults: [{ field, rule: "moment", message }],
-	});
+	throw invalid([{ field, rule: "moment", message }]);
 }
 
 /** The id, if it can be one of this customer's. */

@@ -5,6 +5,7 @@ import type { Config } from "../config.ts";
 import type { ActionName, Meta } from "../contracts/actions.ts";
 import { type BulkAnswer, LIMITS } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
+import { invalid } from "../domain/invalid.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { isDraining } from "../lib/drain-gateway.ts";
 import { readJsonBody } from "../lib/json-body.ts";
@@ -159,10 +160,7 @@ function keyOf(req: Req, sent: Record<string, unknown>): { idempotencyKey?: stri
 
 function refuseFields(names: string[]): void {
 	if (names.length === 0) return;
-	const faults = names
-		.slice(0, 20)
-		.map((field) => ({ field, rule: "unknown", message: `"${field}" cannot be given here.` }));
-	throw new Fault("VALIDATION_FAILED", "Some fields are not as they must be.", { faults });
+	throw invalid(names.map((field) => ({ field, rule: "unknown", message: `"${field}" cannot be given here.` })));
 }
 
 function setStatus(

@@ -1,7 +1,8 @@
 import { Fault } from "../../contracts/errors.ts";
 import { decodeBatch } from "../../domain/batch.ts";
 import { belongsTo, idTimeMs } from "../../domain/ids.ts";
-import { invalid, prepare } from "../../domain/submission.ts";
+import { invalid } from "../../domain/invalid.ts";
+import { prepare } from "../../domain/submission.ts";
 import { alarm, DAY_MS, iso, NOW_MS, SECOND_MS } from "./samples.ts";
 
 function faultOf(deed: () => unknown): Fault {
