@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Binary, Document } from "mongodb";
 import type { Lane } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
@@ -6,6 +5,7 @@ import type { RoutingMap } from "../contracts/routing.ts";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../domain/holdings.ts";
 import { clusterTarget, type Target } from "../domain/routing.ts";
 import { insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
+import { inTime } from "../lib/in-time.ts";
 import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
@@ -82,8 +82,8 @@ export class Outbox {
 	}
 
 	async #trySave(target: Target, batch: OutboxBatch): Promise<boolean> {
-		const inserted = insertInto(this.#clusters, target, [toDocument(batch)]).then(isThere, () => false);
-		const isSaved = await Promise.race([inserted, sleep(SAVE_MS, false, { ref: false })]);
+		const inserted = insertInto(this.#clusters, target, [toDocument(batch)]).then(isThere);
+		const isSaved = await inTime(inserted, SAVE_MS).catch(() => false);
 		if (isSaved) this.#bytes.set(target.cluster, (this.#bytes.get(target.cluster) ?? 0) + batch.payload.length);
 		else this.#avoidUntilMs.set(target.cluster, performance.now() + AVOID_MS);
 		return isSaved;
