@@ -5,6 +5,7 @@ import { BULK, NEW_ALARM } from "../contracts/rules.ts";
 import { invalid } from "../domain/invalid.ts";
 import { prepare, type Submission } from "../domain/submission.ts";
 import type { HasAdmission } from "../lib/admission.ts";
+import { type Metrics, metricsOf } from "../lib/metrics.ts";
 import { toProblem } from "../lib/problem.ts";
 import { defineService } from "../lib/service.ts";
 import { shapeCheck } from "../lib/shape.ts";
@@ -16,6 +17,7 @@ import { BatchNumbers, LanePublisher } from "../streams/publisher.ts";
 type Publishers = Record<Lane, LanePublisher>;
 interface Vars extends HasStreams, HasAdmission {
 	publishers: Publishers;
+	metrics: Metrics;
 }
 
 /** Waiting and publishing take two seconds at most; a node that is silent for three is lost. */
@@ -36,6 +38,7 @@ export default function alarmCreate(config: Config): ServiceSchema {
 				async handler(ctx, caller) {
 					const { item, lane, acceptedAtMs } = prepare(ctx.params, caller.name, Date.now(), "realtime");
 					await this.publishers[lane].publish(item);
+					this.metrics.accepted(lane, "queue");
 					return {
 						id: item.shown,
 						status: "accepted",
@@ -51,13 +54,14 @@ export default function alarmCreate(config: Config): ServiceSchema {
 				async handler(ctx, caller) {
 					const nowMs = Date.now();
 					const prepared = ctx.params.alarms.map((alarm) => prepareItem(alarm, caller.name, nowMs));
-					const items = await publishAll(this.publishers, prepared);
+					const items = await publishAll(this, prepared);
 					const accepted = items.filter((item) => "id" in item).length;
 					return { accepted, rejected: items.length - accepted, items };
 				},
 			},
 		},
 		async started() {
+			this.metrics = metricsOf(this.broker);
 			this.publishers = publishersOf(this);
 		},
 	});
@@ -85,7 +89,7 @@ function itemError(error: unknown): BulkItem {
 	return { error: { code, message: detail, ...(faults && { faults }), ...(ids && { ids }) } };
 }
 
-async function publishAll(publishers: Publishers, prepared: (Submission | BulkItem)[]): Promise<BulkItem[]> {
+async function publishAll({ publishers, metrics }: Vars, prepared: (Submission | BulkItem)[]): Promise<BulkItem[]> {
 	const submissions = prepared.filter((one) => "item" in one);
 	const done = new Map<Submission, BulkItem>();
 	await Promise.all(
@@ -94,17 +98,18 @@ async function publishAll(publishers: Publishers, prepared: (Submission | BulkIt
 				publishers[lane],
 				submissions.filter((one) => one.lane === lane),
 				done,
-			),
+			).then((accepted) => metrics.accepted(lane, "queue", accepted)),
 		),
 	);
 	return prepared.map((one) => ("item" in one ? (done.get(one) ?? itemError(undefined)) : one));
 }
 
+/** Tells how many were accepted. */
 async function publishLane(
 	publisher: LanePublisher,
 	submissions: Submission[],
 	done: Map<Submission, BulkItem>,
-): Promise<void> {
+): Promise<number> {
 	const settled = await publisher.publishMany(submissions.map(({ item }) => item));
 	submissions.forEach((submission, index) => {
 		const one = settled[index];
@@ -113,6 +118,7 @@ async function publishLane(
 			one?.status === "fulfilled" ? { id: submission.item.shown } : unknownItem(submission, one?.reason),
 		);
 	});
+	return settled.filter(({ status }) => status === "fulfilled").length;
 }
 
 /** An item whose acceptance is not known keeps its own id, to be asked about. */
