@@ -14,6 +14,8 @@ export interface ClusterAddress {
 export interface Config {
 	port: number;
 	bindAddress: string;
+	/** 0: none. */
+	metricsPort: number;
 	natsUrl: string;
 	natsMonitorUrls: string[];
 	serviceClusters: ClusterAddress[];
@@ -106,6 +108,7 @@ export function withoutPassword(text: string): string {
 const SPEC = {
 	PORT: wholeNumber(0, 65_535)({ default: 3000, desc: "port of the gateway" }),
 	BIND_ADDRESS: str({ default: "0.0.0.0", desc: "address the gateway listens on" }),
+	METRICS_PORT: wholeNumber(0, 65_535)({ default: 0, desc: "port of this process's metrics; 0 is off" }),
 	NATS_URL: urlList(/^(nats|tls):\/\//, "nats://host:4222")({ desc: "nats://host:port, several by comma" }),
 	NATS_MONITOR_URLS: urlList(
 		/^https?:\/\//,
@@ -153,6 +156,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 	return {
 		port: read.PORT,
 		bindAddress: read.BIND_ADDRESS,
+		metricsPort: read.METRICS_PORT,
 		natsUrl: read.NATS_URL.join(","),
 		natsMonitorUrls: read.NATS_MONITOR_URLS,
 		serviceClusters: read.MONGO_SERVICE_URIS,

@@ -18,3 +18,8 @@ export async function inTime<T>(work: Promise<T>, limitMs: number): Promise<T> {
 		timer.abort();
 	}
 }
+
+/** What `work` gives within `limitMs`, else null: it failed or is late. For views that are better with a gap than not at all. */
+export function answerWithin<T>(limitMs: number, work: Promise<T>): Promise<T | null> {
+	return inTime(work, limitMs).catch(() => null);
+}

@@ -1,8 +1,11 @@
 import type { Service } from "moleculer";
 import type { Lane } from "../contracts/alarm.ts";
 import { cutBatches, decodeBatch, encodeBatch, parkedItem } from "../domain/batch.ts";
+import { addDelay, noDelays } from "../domain/delay-histogram.ts";
+import { type DelayRecord, newRecord, recordDelays } from "../domain/delay-record.ts";
 import { shardOf } from "../domain/ids.ts";
 import { type Decision, triage } from "../domain/triage.ts";
+import type { Metrics } from "../lib/metrics.ts";
 import { type Outcome, takeIn } from "../stores/intake.ts";
 import { type LedgerRow, writeLedger } from "../stores/ledger.ts";
 import type { ClusterBreakers, Patience } from "../stores/patience.ts";
@@ -13,15 +16,24 @@ import type { HasRouting } from "./routing.mixin.ts";
 
 /** What a worker does with the batches of a round, and a drainer with what was parked. */
 
-export interface HasBreakers {
+export interface HasStoring {
 	breakers: ClusterBreakers;
+	metrics: Metrics;
+	/** How long alarms took from acceptance into their slot. */
+	delays: Record<Lane, DelayRecord>;
 }
-type Storer = Service & HasRouting & HasStreams & HasBreakers;
+type Storer = Service & HasRouting & HasStreams & HasStoring;
+
+export function newDelays(nowMs: number): Record<Lane, DelayRecord> {
+	return { realtime: newRecord(nowMs), bulk: newRecord(nowMs) };
+}
 
 /** One item on its way into its slot. */
 interface Doing {
 	decision: Decision;
 	acceptedAtMs: number;
+	/** False for one whose time cannot be read: then it is that of its batch's publish. */
+	isTimed: boolean;
 	outcome: Outcome;
 }
 
@@ -55,13 +67,33 @@ async function store(storer: Storer, lane: Lane, deliveries: Delivery[], patienc
 	const outcomes = await takeIn({ clusters, routing, lane, patience, nowMs: Date.now, onError }, decisions);
 	reportUnsafe(storer, lane, outcomes);
 	const next = outcomes.values();
-	return batches.map((batch) => batch.map((item) => ({ ...item, outcome: next.next().value as Outcome })));
+	const done = batches.map((batch) => batch.map((item) => ({ ...item, outcome: next.next().value as Outcome })));
+	count(storer, lane, done.flat());
+	return done;
+}
+
+/**
+ * Counts what became of each, and how long it took those that got their slot in this round. One whose slot was taken was counted in the
+ * round that took it.
+ */
+function count({ metrics, delays }: Storer, lane: Lane, done: Doing[]): void {
+	const nowMs = Date.now();
+	const counts = { stored: 0, taken: 0, failed: 0 };
+	const round = noDelays(nowMs);
+	for (const { outcome, acceptedAtMs, isTimed } of done) {
+		if (!outcome.safe) continue;
+		counts[outcome.as]++;
+		if (isTimed && outcome.as !== "taken") addDelay(round, nowMs - acceptedAtMs);
+	}
+	recordDelays(delays[lane], round, nowMs);
+	for (const [outcome, many] of Object.entries(counts)) metrics.stored(lane, outcome, many);
 }
 
 function itemsOf(lane: Lane, delivery: Delivery, nowMs: number) {
 	return decodeBatch(delivery.payload).map((item, index) => ({
 		decision: triage(item, nowMs, { ...delivery, lane, index }),
 		acceptedAtMs: "queued" in item ? item.queued.acceptedAtMs : delivery.streamTimeMs,
+		isTimed: "queued" in item,
 	}));
 }
 

@@ -1,11 +1,17 @@
 import type { Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
 import { LANES, type Lane } from "../contracts/alarm.ts";
+import { NOTHING } from "../contracts/rules.ts";
+import { recentDelays } from "../domain/delay-record.ts";
 import { lowWatermark } from "../domain/low-watermark.ts";
+import type { HasAdmission } from "../lib/admission.ts";
+import { showDelays } from "../lib/delay-metric.ts";
+import { metricsOf } from "../lib/metrics.ts";
 import { defineService } from "../lib/service.ts";
+import { admission } from "../mixins/admission.mixin.ts";
 import { type HasStreams, jetstream } from "../mixins/jetstream.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
-import { drainParked, type HasBreakers, storeRound } from "../mixins/storing.ts";
+import { drainParked, type HasStoring, newDelays, storeRound } from "../mixins/storing.ts";
 import { publishLowWatermark } from "../stores/low-watermark.ts";
 import { oldestIn, outboxes } from "../stores/outbox.ts";
 import { ClusterBreakers } from "../stores/patience.ts";
@@ -14,7 +20,7 @@ import { Drainers } from "../streams/drainers.ts";
 import { ensureLane, laneSize, WORKER } from "../streams/lanes.ts";
 import { LaneWorker } from "../streams/worker.ts";
 
-interface Vars extends HasRouting, HasStreams, HasBreakers {
+interface Vars extends HasRouting, HasAdmission, HasStreams, HasStoring {
 	workers: LaneWorker[];
 	drainers: Map<Lane, Drainers>;
 	backlogTimer: NodeJS.Timeout;
@@ -28,9 +34,22 @@ const MOST_RETRY_MS = 15_000;
 export default function alarmConsume(config: Config): ServiceSchema {
 	return defineService<"alarm.consume", Vars>({
 		name: "alarm.consume",
-		mixins: [routing(config), jetstream(config, "consume")],
-		actions: {},
+		mixins: [routing(config), jetstream(config, "consume"), admission(config)],
+		actions: {
+			delays: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					const { realtime, bulk } = this.delays;
+					const nowMs = Date.now();
+					return { realtime: recentDelays(realtime, nowMs), bulk: recentDelays(bulk, nowMs) };
+				},
+			},
+		},
 		async started() {
+			this.metrics = metricsOf(this.broker);
+			this.delays = newDelays(Date.now());
+			showDelays(this.metrics, (lane) => this.delays[lane].total);
 			this.breakers = new ClusterBreakers();
 			this.drainers = new Map(LANES.map((lane) => [lane, drainersOf(this, config, lane)]));
 			this.workers = LANES.map((lane) => workerOf(this, config, lane));

@@ -10,6 +10,7 @@ import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
 import type { HeldDocument } from "./held-document.ts";
+import { outboxDepth } from "./outbox-depth.ts";
 import { findIn, insertInto, toBuffer } from "./shard-command.ts";
 
 /** Accepted batches that the queue could not take, on any service cluster, until a relay has put them on the queue. */
@@ -21,14 +22,6 @@ export interface OutboxBatch {
 	number: number;
 	payload: Uint8Array;
 	sinceMs: number;
-}
-
-/** What lies in the outbox of one cluster. */
-export interface OutboxDepth {
-	cluster: string;
-	batches: number;
-	bytes: number;
-	oldestMs: number | null;
 }
 
 /** One try on one cluster; two of them fit into the deadline of a creation. */
@@ -73,12 +66,16 @@ export class Outbox {
 		return this.#inOrder().some(({ cluster }) => this.#hasRoom(cluster, 0) && !this.#isAvoided(cluster));
 	}
 
-	/** Looks how full each outbox is. Clusters that do not answer are left out. */
-	async look(): Promise<OutboxDepth[]> {
-		const looked = await Promise.allSettled(this.#targets().map((target) => depthOf(this.#clusters, target)));
-		const depths = looked.filter((one) => one.status === "fulfilled").map(({ value }) => value);
-		for (const { cluster, bytes } of depths) this.#bytes.set(cluster, bytes);
-		return depths;
+	/** Looks how full each outbox is, and tells which are not empty. Clusters that do not answer are left out. */
+	async filled(): Promise<Target[]> {
+		const found = await Promise.all(this.#targets().map((target) => this.#isFilled(target).catch(() => false)));
+		return this.#targets().filter((_, at) => found[at]);
+	}
+
+	async #isFilled({ cluster }: Target): Promise<boolean> {
+		const { batches, bytes } = await outboxDepth(this.#clusters.at(cluster));
+		this.#bytes.set(cluster, bytes);
+		return batches > 0;
 	}
 
 	async #trySave(target: Target, batch: OutboxBatch): Promise<boolean> {
@@ -172,14 +169,6 @@ async function change(clusters: Clusters, { cluster, database, uuid }: Target, c
 		.command(database, { ...command, collectionUUID: uuidBinary(uuid), writeConcern: MAJORITY });
 	const wrong = reply.writeErrors?.[0]?.errmsg ?? reply.writeConcernError?.errmsg;
 	if (wrong !== undefined) throw new Error(`the outbox of ${cluster} cannot be changed: ${wrong}`);
-}
-
-async function depthOf(clusters: Clusters, target: Target): Promise<OutboxDepth> {
-	const [stats, oldestMs] = await Promise.all([
-		clusters.at(target.cluster).read(target.database, { collStats: target.collection }),
-		oldestIn(clusters, target),
-	]);
-	return { cluster: target.cluster, batches: Number(stats.count), bytes: Number(stats.size), oldestMs };
 }
 
 /** Acceptance time of the oldest alarm in an outbox, null when it is empty. @throws when its cluster does not answer. */

@@ -32,6 +32,7 @@ describe("an environment with what is needed", () => {
 			],
 			archiveClusters: [{ name: "a0", uri: "mongodb://h2:1" }],
 			metaUri: "mongodb://h0:1/?replicaSet=r",
+			metricsPort: 0,
 			logicalShards: 16,
 			serviceDays: 90,
 			archiveDays: 365,
