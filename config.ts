@@ -71,11 +71,22 @@ function clusterAddress(part: string): ClusterAddress {
 	if (name === undefined || uri === undefined) {
 		throw new Error(`"${withoutPassword(part)}" must look like c0=mongodb://host:port; separate clusters by ";"`);
 	}
+	refuseWeakConcern(name, uri);
 	return { name, uri };
+}
+
+/** What an address says of writes would hold for whatever does not say it itself. */
+function refuseWeakConcern(name: string, uri: string): void {
+	const options = new URLSearchParams(uri.split("?")[1] ?? "");
+	const w = options.get("w") ?? "majority";
+	const journal = options.get("journal") ?? "true";
+	if (w !== "majority") throw new Error(`the address of ${name} says w=${w}; it must be w=majority, or leave it out`);
+	if (journal !== "true") throw new Error(`the address of ${name} says journal=${journal}; leave it out`);
 }
 
 const mongoUri = makeValidator<string>((text) => {
 	if (!/^mongodb(\+srv)?:\/\/\S+$/.test(text)) throw new Error(`"${withoutPassword(text)}" must begin with mongodb://`);
+	refuseWeakConcern("the meta database", text);
 	return text;
 });
 
