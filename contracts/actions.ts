@@ -8,6 +8,15 @@ import type {
 	NewAlarm,
 	UnreadCount,
 } from "./alarm.ts";
+import type {
+	DiscardAnswer,
+	DiscardRequest,
+	FailureExport,
+	FailurePage,
+	FailureQuery,
+	RedriveAnswer,
+	RedriveRequest,
+} from "./failures.ts";
 import type { RoutingMap } from "./routing.ts";
 
 /** The whole inter-service API, one line each: `service.action: (params) => result`. */
@@ -21,6 +30,10 @@ export interface Actions {
 	"alarm.query.readAll": (mark: { userId: string; category?: string; before?: string }) => { before: string };
 	"alarm.query.hide": (key: { userId: string; id: string }) => null;
 	"alarm.query.status": (key: { id: string }) => AlarmStatus;
+	"alarm.query.failures": (query: FailureQuery) => FailurePage;
+	"alarm.query.exportFailures": (query: Omit<FailureQuery, "limit">) => FailureExport;
+	"alarm.query.redrive": (request: RedriveRequest) => RedriveAnswer;
+	"alarm.query.discard": (request: DiscardRequest) => DiscardAnswer;
 	"shard.router.map": (none: Record<never, never>) => RoutingMap;
 	"shard.router.ensureCollections": (none: Record<never, never>) => { created: string[] };
 }

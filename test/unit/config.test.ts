@@ -40,6 +40,7 @@ describe("an environment with what is needed", () => {
 			streamReplicas: 1,
 			workerPrefetch: 64,
 			ackWaitMs: 60_000,
+			redrivePerSecond: 200,
 			nodeId: undefined,
 			logLevel: "info",
 			requestLog: false,
