@@ -1,7 +1,7 @@
 import type { RoutingMap } from "../contracts/routing.ts";
 import { shardOf, showId } from "../domain/ids.ts";
 import { shardPlace } from "../domain/routing.ts";
-import { within } from "../lib/within.ts";
+import { inTime, TooLate } from "../lib/in-time.ts";
 import { isAway } from "./cluster.ts";
 import type { HeldDocument } from "./held-document.ts";
 import { Fenced, isMoved } from "./shard-command.ts";
@@ -56,10 +56,9 @@ async function runOnCluster<R>(ids: Buffer[], round: Round<R>, results: Map<stri
 /** Its result, or why there is none. A deed that comes too late goes on unwatched: whatever it does is right at any time. */
 async function tryDeed<R>(id: Buffer, round: Round<R>): Promise<{ result: R } | string> {
 	try {
-		const result = await within(withFreshMap(id, round), Math.max(round.endMs - Date.now(), 0));
-		return result === null ? SILENT : { result };
+		return { result: await inTime(withFreshMap(id, round), Math.max(round.endMs - Date.now(), 0)) };
 	} catch (error) {
-		if (isAway(error)) return SILENT;
+		if (error instanceof TooLate || isAway(error)) return SILENT;
 		if (error instanceof Fenced || isMoved(error)) return FENCED;
 		round.onError(error);
 		return STRANGE;

@@ -11,7 +11,7 @@ import { SHARD_HOLDINGS } from "../domain/holdings.ts";
 import { shardOf, userHash, userRange } from "../domain/ids.ts";
 import { shardTarget, type Target } from "../domain/routing.ts";
 import type { FailureRow } from "../domain/rows.ts";
-import { within } from "../lib/within.ts";
+import { inTime, TooLate } from "../lib/in-time.ts";
 import { isAway, READ_MS } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import { deleteOne, findIn, updateOne } from "./shard-command.ts";
@@ -96,9 +96,9 @@ async function findOnCluster(
 	request: FailureRequest,
 ): Promise<ListedFailure[][] | null> {
 	try {
-		return await within(Promise.all(targets.map((target) => findNewest(clusters, target, request))), READ_MS);
+		return await inTime(Promise.all(targets.map((target) => findNewest(clusters, target, request))), READ_MS);
 	} catch (error) {
-		if (isAway(error)) return null;
+		if (error instanceof TooLate || isAway(error)) return null;
 		throw error;
 	}
 }
