@@ -1,14 +1,15 @@
-import { BSON, type Document } from "mongodb";
+import { BSON, type Document, MongoServerError } from "mongodb";
 import type { Lane } from "../contracts/alarm.ts";
 import type { FailureCode } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
+import { toldBy } from "../domain/failures.ts";
 import { SHARD_HOLDINGS } from "../domain/holdings.ts";
 import { idTimeMs, shardOf } from "../domain/ids.ts";
 import { monthOf } from "../domain/periods.ts";
 import { monthIsComing, shardPlace, shardTarget, slotOf, type Target } from "../domain/routing.ts";
 import { type FailureRow, isTombstone, type Slot } from "../domain/rows.ts";
 import { buried, type Decision } from "../domain/triage.ts";
-import { insertVerdicts, type Verdict } from "../domain/verdicts.ts";
+import { insertVerdicts, isUnreadable, type Verdict } from "../domain/verdicts.ts";
 import { inTime, TooLate } from "../lib/in-time.ts";
 import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
@@ -151,8 +152,9 @@ async function oneByOne(deps: IntakeDeps, target: Target, decisions: Decision[])
 	return [...(await tryInsert(deps, target, front)), ...(await tryInsert(deps, target, back))];
 }
 
-/** An error of serialization, thrown before anything was sent. */
-function isUnsayable(error: unknown): boolean {
+/** An error of one row that hits the whole command: of serialization, before anything was sent, or of the server's reading of it. */
+export function isUnsayable(error: unknown): boolean {
+	if (error instanceof MongoServerError) return isUnreadable(Number(error.code));
 	return BSON.BSONError.isBSONError(error) || error instanceof RangeError || error instanceof TypeError;
 }
 
@@ -224,7 +226,7 @@ function failureRow({ id, line, userId, slot: own }: Decision, slot: Slot, lane:
 	const sender = producer ?? own.producer;
 	if (sender !== undefined) row.producer = sender;
 	if (userId !== undefined) row.userId = userId;
-	return row;
+	return Object.assign(row, toldBy(line));
 }
 
 /** No collection: wait if the router has still to make it; otherwise the month is closed and the failure row is all there is. */
