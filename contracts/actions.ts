@@ -8,6 +8,7 @@ import type {
 	NewAlarm,
 	UnreadCount,
 } from "./alarm.ts";
+import type { AuditState } from "./audit.ts";
 import type { RoutingMap } from "./routing.ts";
 
 /** The whole inter-service API, one line each: `service.action: (params) => result`. */
@@ -23,6 +24,8 @@ export interface Actions {
 	"alarm.query.status": (key: { id: string }) => AlarmStatus;
 	"shard.router.map": (none: Record<never, never>) => RoutingMap;
 	"shard.router.ensureCollections": (none: Record<never, never>) => { created: string[] };
+	"shard.router.reconcile": (which: { days?: number }) => AuditState;
+	"shard.router.reconcileState": (none: Record<never, never>) => AuditState;
 }
 
 /** News that is nice to have at once; each is also found by polling, because an event sent while the bus is down is lost. */

@@ -59,4 +59,9 @@ export const READ_ALL = {
 	before: moment,
 } as const;
 export const STATUS_KEY = { $$strict: true, id: ALARM_ID } as const;
+/** Ledger days, today included; the ledger is kept a week. */
+export const RECONCILE = {
+	$$strict: true,
+	days: { type: "number", integer: true, min: 1, max: 7, convert: true, optional: true },
+} as const;
 export const NOTHING = { $$strict: true } as const;

@@ -40,6 +40,8 @@ const ALIASES = {
 	"PATCH /v1/users/:userId/alarms/:id": "alarm.query.mark",
 	"DELETE /v1/users/:userId/alarms/:id": "alarm.query.hide",
 	"GET /v1/ops/map": "shard.router.map",
+	"POST /v1/ops/reconcile": "shard.router.reconcile",
+	"GET /v1/ops/reconcile": "shard.router.reconcileState",
 } satisfies Record<string, ActionName>;
 
 /** What an action's success is in HTTP, where it is not 200. */
@@ -47,6 +49,7 @@ const SUCCESS: Partial<Record<ActionName, (answer: unknown) => number>> = {
 	"alarm.create.submit": () => 202,
 	"alarm.create.bulk": (answer) => ((answer as BulkAnswer).rejected === 0 ? 202 : 207),
 	"alarm.query.hide": () => 204,
+	"shard.router.reconcile": () => 202,
 };
 
 const HAS_BODY = new Set(["POST", "PATCH", "PUT"]);

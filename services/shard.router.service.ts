@@ -1,16 +1,18 @@
 import type { Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
-import { NOTHING } from "../contracts/rules.ts";
+import { NOTHING, RECONCILE } from "../contracts/rules.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { broadcast, defineService } from "../lib/service.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
+import { AuditRunner } from "../stores/audit-runner.ts";
 import { copyCredentials, loadCredentials } from "../stores/credentials.ts";
 import { ensureCollections } from "../stores/routing-map.ts";
 
 interface Vars extends HasRouting, HasAdmission {
 	upkeepTimer: NodeJS.Timeout;
 	upkeep: Promise<string[]> | null;
+	audits: AuditRunner;
 }
 
 const UPKEEP_MS = 30_000;
@@ -35,14 +37,30 @@ export default function shardRouter(config: Config): ServiceSchema {
 					return { created: await upkeepOnce(this) };
 				},
 			},
+			reconcile: {
+				access: ["operator"],
+				params: RECONCILE,
+				async handler(ctx) {
+					return this.audits.start(ctx.params.days ?? 2, Date.now());
+				},
+			},
+			reconcileState: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					return this.audits.state();
+				},
+			},
 		},
 		async started() {
+			this.audits = new AuditRunner(this.clusters, this.broker.nodeID);
 			this.upkeep = null;
 			this.upkeepTimer = setInterval(() => void upkeepQuietly(this), UPKEEP_MS).unref();
 			void upkeepQuietly(this);
 		},
 		async stopped() {
 			clearInterval(this.upkeepTimer);
+			await this.audits?.stop();
 			await this.upkeep?.catch(() => undefined);
 		},
 	});

@@ -1,4 +1,4 @@
-import { NOTHING } from "../../contracts/rules.ts";
+import { NOTHING, RECONCILE } from "../../contracts/rules.ts";
 import type { HasAdmission } from "../../lib/admission.ts";
 import { broadcast, call, defineService } from "../../lib/service.ts";
 
@@ -24,6 +24,24 @@ const ensureCollections = {
 	},
 } as const;
 
+const state = { node: "", running: false, startedAt: null, endedAt: null, progress: null, report: null, error: null };
+const others = {
+	reconcile: {
+		access: ["operator"],
+		params: RECONCILE,
+		async handler() {
+			return state;
+		},
+	},
+	reconcileState: {
+		access: ["operator"],
+		params: NOTHING,
+		async handler() {
+			return state;
+		},
+	},
+} as const;
+
 export const rightService = defineService<"shard.router", Vars>({
 	name: "shard.router",
 	actions: {
@@ -36,6 +54,7 @@ export const rightService = defineService<"shard.router", Vars>({
 			},
 		},
 		ensureCollections,
+		...others,
 	},
 	events: {
 		async "shard.map.changed"(ctx) {
@@ -85,7 +104,7 @@ export async function wrongEvents(): Promise<void> {
 defineService<"shard.router", Vars>({
 	// @ts-expect-error the name of another service
 	name: "alarm.query",
-	actions: { map, ensureCollections },
+	actions: { map, ensureCollections, ...others },
 });
 
 defineService<"shard.router", Vars>({
@@ -99,6 +118,7 @@ defineService<"shard.router", Vars>({
 	actions: {
 		map,
 		ensureCollections,
+		...others,
 		// @ts-expect-error an action that is not in the contract
 		forget: map,
 	},
@@ -110,6 +130,7 @@ defineService<"shard.router", Vars>({
 		// @ts-expect-error nobody says who may call
 		map: { params: NOTHING, handler: map.handler },
 		ensureCollections,
+		...others,
 	},
 });
 
@@ -123,6 +144,7 @@ defineService<"shard.router", Vars>({
 			handler: map.handler,
 		},
 		ensureCollections,
+		...others,
 	},
 });
 
@@ -138,6 +160,7 @@ defineService<"shard.router", Vars>({
 				return { created: [1] };
 			},
 		},
+		...others,
 	},
 });
 
@@ -153,6 +176,7 @@ defineService<"shard.router", Vars>({
 			},
 		},
 		ensureCollections,
+		...others,
 	},
 	events: {
 		// @ts-expect-error an event that is not in the contract
@@ -162,7 +186,7 @@ defineService<"shard.router", Vars>({
 
 defineService<"shard.router", Vars>({
 	name: "shard.router",
-	actions: { map, ensureCollections },
+	actions: { map, ensureCollections, ...others },
 	events: {
 		async "shard.map.changed"(ctx) {
 			// @ts-expect-error a member that the event does not have
