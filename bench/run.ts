@@ -5,6 +5,7 @@ import { exitCodeOf, type Figure, judge } from "./figure.ts";
 import { bulk } from "./figures/bulk.ts";
 import { creation } from "./figures/creation.ts";
 import { latency } from "./figures/latency.ts";
+import { ledger } from "./figures/ledger.ts";
 import { reading } from "./figures/reading.ts";
 import { storing } from "./figures/storing.ts";
 import { withLab } from "./lab.ts";
@@ -23,6 +24,7 @@ const GROUPS: Record<string, (stage: Stage, size: Size) => Promise<Figure[]>> = 
 	creation: (stage) => creation(stage),
 	bulk: (stage) => bulk(stage),
 	storing: (stage, { backlog }) => storing(stage, backlog),
+	ledger: (stage) => ledger(stage),
 	latency: (stage) => latency(stage),
 	reading: (stage, { customers }) => reading(stage, customers, ALARMS_EACH),
 };

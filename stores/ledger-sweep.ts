@@ -117,7 +117,8 @@ export async function* sweepBatches(sweep: Sweep, days: LedgerDay[]): AsyncGener
 		const first = heads.reduce<string | null>((least, { _id }) => (least === null || _id < least ? _id : least), null);
 		if (first === null) return;
 		const same = readers.filter(({ head }) => head?._id === first).map((reader) => reader.take());
-		if (!first.endsWith(":account")) yield toBatch(first, same);
+		// Accounts lie among them.
+		if (/:\d+$/.test(first)) yield toBatch(first, same);
 	}
 }
 
@@ -157,7 +158,8 @@ class DayReader {
 
 function toBatch(rowId: string, rows: LedgerDocument[]): SweptBatch {
 	const withIds = rows.find(({ ids }) => ids !== undefined);
-	const atMs = Math.min(...rows.map(({ at }) => (at as Date).getTime()));
+	// A row without a time can only be old: every worker writes one.
+	const atMs = Math.min(...rows.map(({ at }) => (at instanceof Date ? at.getTime() : 0)));
 	const ids = withIds === undefined ? [] : cutIds(toBuffer(withIds.ids as Uint8Array));
 	const number = Number(rowId.slice(rowId.lastIndexOf(":") + 1));
 	return { epoch: epochOf(rowId), number, atMs, isInside: withIds !== undefined, ids };

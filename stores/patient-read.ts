@@ -4,7 +4,7 @@ import { type Cluster, isAway } from "./cluster.ts";
 
 /** Reads of a long check: of what is safe on a majority, one at a time, and patient with a cluster that is busy. */
 
-const TRIES = 3;
+const TRIES = 2;
 const PAUSE_MS = 500;
 /** What a minority has may still vanish; commands about collections do not know the word. */
 const OF_A_MAJORITY = { readConcern: { level: "majority" } };
