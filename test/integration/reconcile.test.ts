@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { ServiceBroker } from "moleculer";
 import type { Collection, Document } from "mongodb";
 import { connect, type JetStreamManager, type NatsConnection } from "nats";
@@ -279,8 +281,9 @@ describe("with everything arrived", () => {
 	});
 
 	describe("npm run reconcile", () => {
-		const run = async (...args: string[]) => {
-			const env = { ...process.env, ...system.servers.env, ALARM_RUN_DIR: system.servers.dir };
+		const run = (...args: string[]) => runIn(system.servers.env, args);
+		const runIn = async (more: Record<string, string>, args: string[]) => {
+			const env = { ...process.env, ...more, ALARM_RUN_DIR: system.servers.dir };
 			const child = spawn(process.execPath, ["ops/reconcile.ts", ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
 			const ended = { stdout: "", stderr: "" };
 			child.stdout.on("data", (part) => (ended.stdout += part));
@@ -293,6 +296,18 @@ describe("with everything arrived", () => {
 			const { code, stdout } = await run("--rate", "100000");
 			expect(stdout).toMatch(/All right: \d+ ids of \d+ batches, each in exactly one slot/);
 			expect(code).toBe(0);
+		});
+
+		test("takes the addresses of the local start when the environment names none", async () => {
+			const {
+				NATS_URL: nats,
+				NATS_MONITOR_URLS: natsMonitor,
+				MONGO_SERVICE_URIS,
+				MONGO_ARCHIVE_URIS,
+			} = system.servers.env;
+			const mongo = { service: MONGO_SERVICE_URIS, archive: MONGO_ARCHIVE_URIS };
+			await writeFile(join(system.servers.dir, "ready.json"), JSON.stringify({ nats, natsMonitor, mongo }));
+			expect(await runIn({}, ["--json"])).toMatchObject({ code: 0, stdout: expect.stringContaining('"wrong":[]') });
 		});
 
 		test("ends with 1 and the id when one is missing", async () => {
