@@ -2,7 +2,7 @@
  * Packages that jest needs as CommonJS: ESM-only ones, and the one file of the MongoDB driver with a dynamic import, which fails
  * silently inside jest: the driver then greets the server without its name, and no connection ever comes about.
  */
-const AS_COMMONJS = ["jose", "raw-body", "mongodb/lib/runtime_adapters"];
+const AS_COMMONJS = ["commander", "jose", "raw-body", "mongodb/lib/runtime_adapters"];
 
 const shared = {
 	testEnvironment: "node",

@@ -6,6 +6,7 @@ import { bulk } from "./figures/bulk.ts";
 import { creation } from "./figures/creation.ts";
 import { lanes } from "./figures/lanes.ts";
 import { latency } from "./figures/latency.ts";
+import { ledger } from "./figures/ledger.ts";
 import { outage } from "./figures/outage.ts";
 import { reading } from "./figures/reading.ts";
 import { storing } from "./figures/storing.ts";
@@ -26,6 +27,7 @@ const GROUPS: Record<string, (stage: Stage, size: Size) => Promise<Figure[]>> = 
 	outage: (stage) => outage(stage),
 	bulk: (stage) => bulk(stage),
 	storing: (stage, { backlog }) => storing(stage, backlog),
+	ledger: (stage) => ledger(stage),
 	latency: (stage) => latency(stage),
 	lanes: (stage, { flood }) => lanes(stage, flood),
 	reading: (stage, { customers }) => reading(stage, customers, ALARMS_EACH),

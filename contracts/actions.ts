@@ -9,6 +9,7 @@ import type {
 	NewAlarm,
 	UnreadCount,
 } from "./alarm.ts";
+import type { AuditState } from "./audit.ts";
 import type {
 	DiscardAnswer,
 	DiscardRequest,
@@ -41,6 +42,8 @@ export interface Actions {
 	"shard.router.map": (none: Record<never, never>) => RoutingMap;
 	"shard.router.ensureCollections": (none: Record<never, never>) => { created: string[] };
 	"shard.router.lag": (none: Record<never, never>) => Lag;
+	"shard.router.reconcile": (which: { days?: number }) => AuditState;
+	"shard.router.reconcileState": (none: Record<never, never>) => AuditState;
 }
 
 /** News that is nice to have at once; each is also found by polling, because an event sent while the bus is down is lost. */

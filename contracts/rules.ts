@@ -90,4 +90,9 @@ export const DISCARD = {
 	ids: FAILURE_IDS,
 	why: { type: "string", trim: true, min: 1, max: LIMITS.discardWhyChars },
 } as const;
+/** Ledger days, today included; the ledger is kept a week. */
+export const RECONCILE = {
+	$$strict: true,
+	days: { type: "number", integer: true, min: 1, max: 7, convert: true, optional: true },
+} as const;
 export const NOTHING = { $$strict: true } as const;

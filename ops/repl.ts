@@ -1,40 +1,15 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { type Middleware, ServiceBroker } from "moleculer";
 import { readConfig } from "../config.ts";
 import type { Meta } from "../contracts/actions.ts";
 import { call } from "../lib/service.ts";
 import brokerOptions from "../moleculer.config.ts";
 import { lagTable } from "./lag-table.ts";
+import { environmentOf, readLocal } from "./local.ts";
 
 /**
  * Moleculer's console on the bus, as an operator: `npm run repl`, then `nodes`, `services`, `lag`, `call shard.router.map`.
  * Takes the addresses and the operator's key from the local start, or from the environment and OPS_KEY.
  */
-
-interface Local {
-	nats: string;
-	natsMonitor: string;
-	opsKey: string;
-	mongo: { service: string; archive: string };
-}
-
-function readLocal(): Partial<Local> {
-	try {
-		return JSON.parse(readFileSync(join(process.env.ALARM_RUN_DIR ?? ".run", "ready.json"), "utf8")) as Local;
-	} catch {
-		return {};
-	}
-}
-
-function environmentOf({ nats, natsMonitor, mongo }: Partial<Local>): NodeJS.ProcessEnv {
-	const local = {
-		...(nats && { NATS_URL: nats }),
-		...(natsMonitor && { NATS_MONITOR_URLS: natsMonitor }),
-		...(mongo && { MONGO_SERVICE_URIS: mongo.service, MONGO_ARCHIVE_URIS: mongo.archive }),
-	};
-	return { LOG_LEVEL: "warn", ...local, ...process.env };
-}
 
 /** Every call from this node carries the operator's key, unless it brings another. */
 function asOperator(auth: string | undefined): Middleware {

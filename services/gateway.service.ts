@@ -47,6 +47,8 @@ const ALIASES = {
 	"POST /v1/failures/discard": "alarm.query.discard",
 	"GET /v1/ops/map": "shard.router.map",
 	"GET /v1/ops/lag": "shard.router.lag",
+	"POST /v1/ops/reconcile": "shard.router.reconcile",
+	"GET /v1/ops/reconcile": "shard.router.reconcileState",
 } satisfies Record<string, ActionName>;
 
 /** What an action's success is in HTTP, where it is not 200. */
@@ -54,6 +56,7 @@ const SUCCESS: Partial<Record<ActionName, (answer: unknown) => number>> = {
 	"alarm.create.submit": () => 202,
 	"alarm.create.bulk": (answer) => ((answer as BulkAnswer).rejected === 0 ? 202 : 207),
 	"alarm.query.hide": () => 204,
+	"shard.router.reconcile": () => 202,
 };
 
 const HAS_BODY = new Set(["POST", "PATCH", "PUT"]);

@@ -1,7 +1,7 @@
 import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
 import type { Meta } from "../contracts/actions.ts";
-import { NOTHING } from "../contracts/rules.ts";
+import { NOTHING, RECONCILE } from "../contracts/rules.ts";
 import { lagOf, type WorkerDelays } from "../domain/lag.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { answerWithin } from "../lib/in-time.ts";
@@ -10,6 +10,7 @@ import { broadcast, call, defineService } from "../lib/service.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 import { type HasPending, pending } from "../mixins/pending.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
+import { AuditRunner } from "../stores/audit-runner.ts";
 import { copyCredentials, loadCredentials } from "../stores/credentials.ts";
 import { ensureCollections, ensureShardIndexes } from "../stores/routing-map.ts";
 
@@ -18,6 +19,7 @@ interface Vars extends HasRouting, HasAdmission, HasPending {
 	upkeep: Promise<string[]> | null;
 	/** True once every collection of the map was seen to have its indexes; new ones are born with them. */
 	isIndexed: boolean;
+	audits: AuditRunner;
 }
 
 const UPKEEP_MS = 30_000;
@@ -51,8 +53,23 @@ export default function shardRouter(config: Config): ServiceSchema {
 					return lagOf(found, workers);
 				},
 			},
+			reconcile: {
+				access: ["operator"],
+				params: RECONCILE,
+				async handler(ctx) {
+					return this.audits.start(ctx.params.days ?? 2, Date.now());
+				},
+			},
+			reconcileState: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					return this.audits.state();
+				},
+			},
 		},
 		async started() {
+			this.audits = new AuditRunner(this.clusters, this.broker.nodeID);
 			this.upkeep = null;
 			this.isIndexed = false;
 			this.upkeepTimer = setInterval(() => void upkeepQuietly(this), UPKEEP_MS).unref();
@@ -60,6 +77,7 @@ export default function shardRouter(config: Config): ServiceSchema {
 		},
 		async stopped() {
 			clearInterval(this.upkeepTimer);
+			await this.audits?.stop();
 			await this.upkeep?.catch(() => undefined);
 		},
 	});

@@ -1,4 +1,4 @@
-import { NOTHING } from "../../contracts/rules.ts";
+import { NOTHING, RECONCILE } from "../../contracts/rules.ts";
 import type { HasAdmission } from "../../lib/admission.ts";
 import { broadcast, call, defineService } from "../../lib/service.ts";
 
@@ -36,6 +36,24 @@ const lag = {
 	},
 } as const;
 
+const state = { node: "", running: false, startedAt: null, endedAt: null, progress: null, report: null, error: null };
+const others = {
+	reconcile: {
+		access: ["operator"],
+		params: RECONCILE,
+		async handler() {
+			return state;
+		},
+	},
+	reconcileState: {
+		access: ["operator"],
+		params: NOTHING,
+		async handler() {
+			return state;
+		},
+	},
+} as const;
+
 export const rightService = defineService<"shard.router", Vars>({
 	name: "shard.router",
 	actions: {
@@ -49,6 +67,7 @@ export const rightService = defineService<"shard.router", Vars>({
 		},
 		ensureCollections,
 		lag,
+		...others,
 	},
 	events: {
 		async "shard.map.changed"(ctx) {
@@ -98,7 +117,7 @@ export async function wrongEvents(): Promise<void> {
 defineService<"shard.router", Vars>({
 	// @ts-expect-error the name of another service
 	name: "alarm.query",
-	actions: { map, ensureCollections, lag },
+	actions: { map, ensureCollections, lag, ...others },
 });
 
 defineService<"shard.router", Vars>({
@@ -113,6 +132,7 @@ defineService<"shard.router", Vars>({
 		map,
 		ensureCollections,
 		lag,
+		...others,
 		// @ts-expect-error an action that is not in the contract
 		forget: map,
 	},
@@ -125,6 +145,7 @@ defineService<"shard.router", Vars>({
 		map: { params: NOTHING, handler: map.handler },
 		ensureCollections,
 		lag,
+		...others,
 	},
 });
 
@@ -139,6 +160,7 @@ defineService<"shard.router", Vars>({
 		},
 		ensureCollections,
 		lag,
+		...others,
 	},
 });
 
@@ -154,6 +176,7 @@ defineService<"shard.router", Vars>({
 				return { created: [1] };
 			},
 		},
+		...others,
 	},
 });
 
@@ -170,6 +193,7 @@ defineService<"shard.router", Vars>({
 		},
 		ensureCollections,
 		lag,
+		...others,
 	},
 	events: {
 		// @ts-expect-error an event that is not in the contract
@@ -179,7 +203,7 @@ defineService<"shard.router", Vars>({
 
 defineService<"shard.router", Vars>({
 	name: "shard.router",
-	actions: { map, ensureCollections, lag },
+	actions: { map, ensureCollections, lag, ...others },
 	events: {
 		async "shard.map.changed"(ctx) {
 			// @ts-expect-error a member that the event does not have
