@@ -12,6 +12,7 @@ import { insertVerdicts, type Verdict } from "../domain/verdicts.ts";
 import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import type { HeldDocument } from "./held-document.ts";
+import { claimKeys } from "./keys.ts";
 import { findIn, insertInto, isMoved } from "./shard-command.ts";
 
 /** What became of one item: it is safe in the database, or it has to come again. */
@@ -74,9 +75,11 @@ async function fillGroup(
 	outcomes: Map<Decision, Outcome>,
 ): Promise<void> {
 	if (target === null || target.tier !== "service") return withoutCollection(deps, decisions, outcomes);
-	decisions.sort((one, other) => one.id.compare(other.id));
-	for (let at = 0; at < decisions.length; at += COMMAND_ROWS) {
-		await fillSlots(deps, target, decisions.slice(at, at + COMMAND_ROWS), outcomes);
+	const { ready, held } = await claimKeys(deps, decisions);
+	for (const [decision, why] of held) outcomes.set(decision, comesAgain(why));
+	ready.sort((one, other) => one.id.compare(other.id));
+	for (let at = 0; at < ready.length; at += COMMAND_ROWS) {
+		await fillSlots(deps, target, ready.slice(at, at + COMMAND_ROWS), outcomes);
 	}
 }
 

@@ -69,6 +69,23 @@ export async function updateOne(
 	return reply.n === 1;
 }
 
+/** Updates that all have to succeed; one that finds nothing to update is as good. @throws when one was refused, or is not safe. */
+export async function updateAll(
+	clusters: Clusters,
+	target: Target,
+	updates: { q: Document; u: Document }[],
+): Promise<void> {
+	const reply: WriteReply = await clusters.at(target.cluster).command(target.database, {
+		update: target.collection,
+		updates,
+		ordered: false,
+		collectionUUID: uuidBinary(target.uuid),
+		writeConcern: MAJORITY,
+	});
+	const wrong = reply.writeErrors?.[0]?.errmsg ?? reply.writeConcernError?.errmsg;
+	if (wrong !== undefined) throw new Error(`an update of ${target.database}.${target.collection} failed: ${wrong}`);
+}
+
 /** A find of one batch. `batchSize` = `limit`, or at most 101 rows would come back. */
 export function findCommand(target: Target, filter: Document, limit: number, more: Document = {}): Document {
 	return {
