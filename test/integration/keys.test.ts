@@ -1,5 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
-import * as fc from "fast-check";
+import fc from "fast-check";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { showId } from "../../domain/ids.ts";
 import { dayOf, dayStartMs } from "../../domain/periods.ts";
