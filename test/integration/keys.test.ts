@@ -1,9 +1,11 @@
 import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { showId } from "../../domain/ids.ts";
+import { shardOf, showId } from "../../domain/ids.ts";
 import { dayOf, dayStartMs } from "../../domain/periods.ts";
+import { withChange } from "../../domain/routing.ts";
 import { Clusters } from "../../stores/clusters.ts";
+import { replaceDocument } from "../../stores/documents.ts";
 import { HeldDocument } from "../../stores/held-document.ts";
 import { type IntakeDeps, takeIn } from "../../stores/intake.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing-map.ts";
@@ -182,4 +184,68 @@ test("a stored alarm that comes again after a late request of the day before sta
 	const { alarms, ends } = resolve(await slotsOf([late, stored, after]));
 	expect(alarms).toEqual([showId(stored.id)]);
 	expect(new Set(ends)).toEqual(new Set(alarms));
+});
+
+test("requests of both sides of midnight in one round meet each other", async () => {
+	const userId = freshUser();
+	const all = [BEFORE_MIDNIGHT, AFTER_MIDNIGHT].map((at) => contender(userId, at, NOW_MS));
+	await takeIn(
+		deps,
+		all.map((one) => one.decide()),
+	);
+	expect(await oneAlarm(all)).toBeNull();
+});
+
+test("a nightly batch that is sent again the next night becomes duplicates, all in one round", async () => {
+	const userId = freshUser();
+	const night = (at: string) =>
+		Array.from({ length: 300 }, (_, key) => contender(userId, at, NOW_MS, { idempotencyKey: `${key}` }));
+	const [first, second] = [night(BEFORE_MIDNIGHT), night(AFTER_MIDNIGHT)];
+	for (const all of [first, second]) {
+		const outcomes = await takeIn(
+			deps,
+			all.map((one) => one.decide()),
+		);
+		expect(outcomes.filter(({ safe }) => !safe)).toEqual([]);
+	}
+	const { alarms, ends } = resolve(await slotsOf([...first, ...second]));
+	expect(new Set(alarms)).toEqual(new Set(first.map(({ id }) => showId(id))));
+	expect(ends.slice(300)).toEqual(first.map(({ id }) => showId(id)));
+});
+
+test("an alarm whose key day is over fails as KEY_DAY_CLOSED", async () => {
+	const late = contender(freshUser(), "2026-11-20T12:00:00.000Z", NOW_MS);
+	expect(await takeIn(deps, [late.decide()])).toEqual([{ safe: true, as: "failed" }]);
+	expect(await shards.slot(late.id)).toMatchObject({ outcome: "failed", why: { code: "KEY_DAY_CLOSED" } });
+	expect(await shards.failure(late.id)).toMatchObject({ code: "KEY_DAY_CLOSED" });
+});
+
+test("while keys are fenced their alarms come again, and alarms without a key are stored", async () => {
+	const userId = freshUser();
+	const held = contender(userId, AFTER_MIDNIGHT, NOW_MS);
+	const free = contender(userId, AFTER_MIDNIGHT, NOW_MS, { idempotencyKey: undefined });
+	const keys = await shards.inMonth(held.id, "keys_2026_12_01");
+	const database = shards.cluster("c0").db(keys.dbName);
+	await database.command({ collMod: keys.collectionName, validator: { $expr: false } });
+	expect(await takeIn(deps, [held.decide(), free.decide()])).toMatchObject([{ safe: false }, { safe: true }]);
+	expect(await shards.slot(held.id)).toBeNull();
+	await database.command({ collMod: keys.collectionName, validator: {} });
+	expect(await takeIn(deps, [held.decide()])).toEqual([{ safe: true, as: "stored" }]);
+});
+
+test("keys of today that have vanished are waited for, made by no insert, and made again by the router", async () => {
+	const held = contender(freshUser(), AFTER_MIDNIGHT, NOW_MS);
+	const keys = await shards.inMonth(held.id, "keys_2026_12_01");
+	await keys.drop();
+	expect(await takeIn(deps, [held.decide()])).toMatchObject([{ safe: false }]);
+	const map = await shards.map();
+	const gone = { shard: shardOf(held.id, 2), name: keys.collectionName, uuid: null };
+	const without = withChange(map, { shards: [gone], clusters: [] }, new Date(NOW));
+	await replaceDocument(clusters, MAP_ID, without);
+	await routing.reload();
+	expect(await takeIn(deps, [held.decide()])).toMatchObject([{ safe: false }]);
+	expect(await shards.slot(held.id)).toBeNull();
+	await ensureCollections(clusters, without, new Date(NOW));
+	await redeliver(deps, held);
+	expect(await shards.slot(held.id)).toHaveProperty("userId");
 });
