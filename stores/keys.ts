@@ -189,7 +189,7 @@ async function meetingsOf(work: Work, holders: Claim[]): Promise<ClaimedMeeting[
 
 async function meetingsOfDay(work: Work, day: string, holders: Claim[]): Promise<ClaimedMeeting[]> {
 	const [dayBefore, dayAfter] = [addDays(day, -1), addDays(day, 1)];
-	const [before, after] = await Promise.all([rowsOn(work, dayBefore, holders), rowsOn(work, dayAfter, holders)]);
+	const [before, after] = await Promise.all([rowsOn(work, dayBefore, holders), rowsAfter(work, dayAfter, holders)]);
 	if (before.size === 0 && after.size === 0) return [];
 	return holders.flatMap((claim) => {
 		const later = after.get(nameOf(claim.row));
@@ -206,6 +206,13 @@ async function rowsOn(work: Work, day: string, claims: Claim[]): Promise<Map<str
 	await deps.routing.reload();
 	const target = shardTarget(deps.routing.current, shard, keysOf(day));
 	return target === null ? new Map() : rowsIn(work, target, claims);
+}
+
+/** Until midnight the day after has no keys at all, and to see that costs less than to ask for each. */
+async function rowsAfter(work: Work, day: string, claims: Claim[]): Promise<Map<string, KeyRow>> {
+	const target = shardTarget(work.map, work.shard, keysOf(day));
+	const some = target && (await findIn(work.deps.clusters, target, {}, 1, { projection: { _id: 1 } }));
+	return some?.length === 0 ? new Map() : rowsOn(work, day, claims);
 }
 
 /** A meeting and what stands in the loser's slot since; null when that slot's month is over. */

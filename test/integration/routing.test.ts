@@ -102,8 +102,9 @@ test("the next month is made before it begins, and ledger days are dropped after
 test("a key day is dropped when the low-watermark has passed its end by a day, and not before; without a watermark never", async () => {
 	const DAY_MS = 86_400_000;
 	const now = new Date(Date.now() + 41 * DAY_MS);
+	const past = await ensureCollections(clusters, await shards.map(), new Date(Date.now() - 3 * DAY_MS));
 	const oldest = await oldestKeyDay();
-	const { map } = await ensureCollections(clusters, await shards.map(), now);
+	const { map } = await ensureCollections(clusters, past.map, now);
 	expect(await oldestKeyDay()).toBe(oldest);
 	const enough = Date.parse(`${oldest.slice("keys_".length).replaceAll("_", "-")}T00:00:00Z`) + 2 * DAY_MS;
 	await publishLowWatermark(clusters, enough - 1);
