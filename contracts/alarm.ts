@@ -118,7 +118,7 @@ export const OUTCOMES = ["failed", "duplicate", "expired", "canceled"] as const;
 /** What a tombstone says: why this id did not become an alarm. */
 export type Outcome = (typeof OUTCOMES)[number];
 
-/** What became of an id. `why` is set for failures, `of` for duplicates. */
+/** What became of an id. `why` is set for failures, `of` for duplicates and for conflicts of an idempotency key. */
 export interface AlarmStatus {
 	id: string;
 	status: "pending" | "stored" | Outcome;

@@ -51,6 +51,8 @@ export function isErrorCode(value: unknown): value is ErrorCode {
 export const FAILURES = {
 	CLOCK_SKEW: "The creating node's clock was more than a minute ahead.",
 	MONTH_CLOSED: "The month of this alarm is no longer open for writing.",
+	IDEMPOTENCY_CONFLICT: "The idempotency key stands for an alarm with other content.",
+	KEY_DAY_CLOSED: "Too late to tell whether the idempotency key was used before.",
 	CORRUPT_ITEM: "The queued item could not be read.",
 	STORE_REFUSED: "The database refused the document.",
 } as const;

@@ -1,4 +1,4 @@
-import { daysBefore, daysFrom, type Month, monthsFrom } from "./periods.ts";
+import { addDays, dayOf, dayStartMs, daysBefore, daysFrom, daysUntil, type Month, monthsFrom } from "./periods.ts";
 
 /**
  * The one list of every kind of collection that a shard or a cluster holds. Creating, moving, archiving, erasing,
@@ -20,6 +20,8 @@ const SMALL_LEAVES = "leaf_page_max=8KB";
 export const SHARD_HOLDINGS = {
 	/** Alarms and tombstones of one month. Two months ahead: an alarm may be for 30 days later. */
 	alarms: { kind: "alarms", period: "month", engine: SMALL_LEAVES, ahead: 2 },
+	/** Idempotency keys of the alarms that were accepted on one day. */
+	keys: { kind: "keys", period: "day", engine: SMALL_LEAVES, ahead: 2 },
 	/** One small row per customer: read watermarks and marks below them. */
 	users: { kind: "users", period: "none", engine: SMALL_LEAVES, ahead: 0 },
 	/** Accepted alarms that could not be stored, with their cause. */
@@ -70,6 +72,49 @@ export function monthOfCollection(name: string): Month | null {
 
 export function ledgerOf(day: string): string {
 	return `ledger_${day}`;
+}
+
+export function keysOf(day: string): string {
+	return `keys_${day}`;
+}
+
+/** Days whose keys are among the collections `names`, oldest first. */
+function keyDays(names: string[]): string[] {
+	const matches = names.map((name) => /^keys_(\d{4}_\d\d_\d\d)$/.exec(name)?.[1]);
+	return matches.filter((day) => day !== undefined).sort();
+}
+
+/** Key days that nobody made in time (the router was away) are made up for so far back: alarms of theirs may still wait. */
+export const KEY_DAYS_BACK = 7;
+
+/** The first key day that a shard with the collections `names` must have: yesterday, because today's requests look there, or an older one. */
+function firstKeyDay(names: string[], nowMs: number): string {
+	const today = dayOf(nowMs);
+	const yesterday = addDays(today, -1);
+	const [oldest = yesterday] = keyDays(names);
+	const limit = addDays(today, -KEY_DAYS_BACK);
+	return oldest > yesterday ? yesterday : oldest < limit ? limit : oldest;
+}
+
+/** Names of past key days that a shard must have beside what is due; what has expired by `watermarkMs` is over. */
+export function keyDaysBehind(names: string[], nowMs: number, watermarkMs: number | null): string[] {
+	const behind = daysUntil(firstKeyDay(names, nowMs), dayOf(nowMs)).map(keysOf);
+	const expired = watermarkMs === null ? [] : keyDaysExpired(behind, watermarkMs);
+	return behind.filter((name) => !expired.includes(name));
+}
+
+/** Whether a key day without a collection is still to be made (wait for it) or over (nobody can tell any more what its keys stood for). */
+export function keyDayIsComing(day: string, names: string[], nowMs: number): boolean {
+	return day >= firstKeyDay(names, nowMs) && day <= addDays(dayOf(nowMs), SHARD_HOLDINGS.keys.ahead);
+}
+
+/**
+ * Key collections among `names` that nobody needs any more: the day's end lies 24 h before the low-watermark, so that nothing of the
+ * day after, whose requests look here, is on its way either.
+ */
+export function keyDaysExpired(names: string[], watermarkMs: number): string[] {
+	const expired = keyDays(names).filter((day) => dayStartMs(addDays(day, 2)) <= watermarkMs);
+	return expired.map(keysOf);
 }
 
 /** Names of what must exist at `nowMs`, with the holding each belongs to. */

@@ -39,6 +39,21 @@ export function daysFrom(nowMs: number, ahead: number): string[] {
 	return Array.from({ length: ahead + 1 }, (_, index) => dayOf(nowMs + index * DAY_MS));
 }
 
+/** First millisecond of a day. */
+export function dayStartMs(day: string): number {
+	return Date.parse(`${day.replaceAll("_", "-")}T00:00:00Z`);
+}
+
+export function addDays(day: string, count: number): string {
+	return dayOf(dayStartMs(day) + count * DAY_MS);
+}
+
+/** The days from `first` on, without `end`. */
+export function daysUntil(first: string, end: string): string[] {
+	const count = (dayStartMs(end) - dayStartMs(first)) / DAY_MS;
+	return Array.from({ length: Math.max(count, 0) }, (_, index) => addDays(first, index));
+}
+
 /** The moment behind an ISO text in UTC; NaN for one that does not exist (2026-02-30, 24:00), which Date.parse would roll over. */
 export function parseMoment(text: string): number {
 	const timeMs = Date.parse(text);

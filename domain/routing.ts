@@ -66,7 +66,7 @@ export function monthIsComing(month: Month, nowMs: number, ahead: number): boole
 
 /** One change of the map: collections that were made or are gone, per shard and per cluster. */
 export interface MapChange {
-	shards: { shard: number; name: string; uuid: string }[];
+	shards: { shard: number; name: string; uuid: string | null }[];
 	clusters: { cluster: string; name: string; uuid: string | null }[];
 }
 
@@ -78,13 +78,17 @@ export function isEmptyChange(change: MapChange): boolean {
 export function withChange(map: RoutingMap, change: MapChange, now: Date): RoutingMap {
 	const next = { ...structuredClone(map), version: map.version + 1, changedAt: now.toISOString() };
 	for (const { shard, name, uuid } of change.shards) {
-		shardPlace(next, shard).collections[name] = { tier: "service", uuid };
+		putPlace(shardPlace(next, shard).collections, name, uuid);
 	}
 	for (const { cluster, name, uuid } of change.clusters) {
 		const place = next.clusters[cluster] ?? { collections: {} };
 		next.clusters[cluster] = place;
-		if (uuid === null) delete place.collections[name];
-		else place.collections[name] = { tier: "service", uuid };
+		putPlace(place.collections, name, uuid);
 	}
 	return next;
+}
+
+function putPlace(collections: Record<string, CollectionPlace>, name: string, uuid: string | null): void {
+	if (uuid === null) delete collections[name];
+	else collections[name] = { tier: "service", uuid };
 }

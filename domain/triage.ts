@@ -13,6 +13,8 @@ export interface Decision {
 	slot: AlarmRow | Tombstone;
 	line: string;
 	userId?: string;
+	/** Of an alarm with an idempotency key that may become a row: what its key is claimed with. */
+	keyed?: QueuedAlarm;
 }
 
 /** Where an item stood in the queue: which message of which lane, and its place in the batch. */
@@ -27,12 +29,14 @@ export interface Whereabouts {
 export function triage(item: Decoded, nowMs: number, at: Whereabouts): Decision {
 	if ("broken" in item) return failed(item.id ?? lostId(at), "CORRUPT_ITEM", item, nowMs, item.broken);
 	const { id, queued, line } = item;
-	const { userId, sendAt, expiresAt } = queued.alarm;
+	const { userId, sendAt, expiresAt, idempotencyKey } = queued.alarm;
 	if (sendAt === undefined && idTimeMs(id) > nowMs + SKEW_MS) return failed(id, "CLOCK_SKEW", item, nowMs);
 	if (expiresAt !== undefined && Date.parse(expiresAt) <= nowMs) {
 		return { id, slot: { ...tombstone(id, "expired", nowMs), ...sender(queued) }, line, userId };
 	}
-	return { id, slot: toRow(id, queued), line, userId };
+	const decision: Decision = { id, slot: toRow(id, queued), line, userId };
+	if (idempotencyKey !== undefined) decision.keyed = queued;
+	return decision;
 }
 
 function tombstone(id: AlarmId, outcome: Tombstone["outcome"], nowMs: number): Tombstone {

@@ -46,13 +46,14 @@ export async function redriveMany(deps: FailureDeps, request: RedriveRequest, ca
 	const endMs = Date.now() + LONG_CALL_MS;
 	const { named, more, unavailable } = await meantBy(deps, request, caller);
 	const producer = caller.role === "operator" ? null : caller.name;
-	const { clusters, pacer } = deps;
+	const { clusters, routing, pacer, onError } = deps;
+	const own = { clusters, routing, producer, nowMs: Date.now, onError };
 	const done = await runRound<RedriveItem>(
 		named.map(parseId).filter((id) => id !== null),
 		{
 			...onFailures(deps, endMs),
 			turn: (lastMs) => pacer.turn(lastMs),
-			deed: (map, id) => redriveOne({ clusters, producer, nowMs: Date.now }, map, id),
+			deed: (map, id) => redriveOne(own, map, id),
 			unavailable: (id, why) => ({ id: showId(id), result: "unavailable", why }),
 		},
 	);

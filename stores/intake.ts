@@ -14,6 +14,7 @@ import { inTime, TooLate } from "../lib/in-time.ts";
 import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import type { HeldDocument } from "./held-document.ts";
+import { claimKeys } from "./keys.ts";
 import type { Patience } from "./patience.ts";
 import { findIn, insertInto, isMoved } from "./shard-command.ts";
 
@@ -101,11 +102,14 @@ async function fillGroup(
 	outcomes: Map<Decision, Outcome>,
 ): Promise<void> {
 	if (target === null || target.tier !== "service") return withoutCollection(deps, decisions, outcomes);
-	decisions.sort((one, other) => one.id.compare(other.id));
+	await deps.pace.giveWay();
+	const { ready, held } = await claimKeys(deps, decisions);
+	for (const [decision, why] of held) outcomes.set(decision, comesAgain(why));
+	ready.sort((one, other) => one.id.compare(other.id));
 	const { rows, giveWay } = deps.pace;
-	for (let at = 0; at < decisions.length; at += rows) {
+	for (let at = 0; at < ready.length; at += rows) {
 		await giveWay();
-		await fillSlots(deps, target, decisions.slice(at, at + rows), outcomes);
+		await fillSlots(deps, target, ready.slice(at, at + rows), outcomes);
 	}
 }
 

@@ -11,8 +11,10 @@ import { buried, type Decision } from "../domain/triage.ts";
 import { insertVerdicts, type Verdict } from "../domain/verdicts.ts";
 import type { Clusters } from "./clusters.ts";
 import { findFailure, forgetFailure, renewFailure } from "./failures.ts";
+import type { HeldDocument } from "./held-document.ts";
 import { findSlot } from "./inbox.ts";
 import { isUnsayable } from "./intake.ts";
+import { claimKeys } from "./keys.ts";
 import { Fenced, findIn, putInto } from "./shard-command.ts";
 
 /**
@@ -22,9 +24,11 @@ import { Fenced, findIn, putInto } from "./shard-command.ts";
  */
 export interface RedriveDeps {
 	clusters: Clusters;
+	routing: HeldDocument<RoutingMap>;
 	/** Whose failures the caller may touch; null for everybody's. For others an id is unknown. */
 	producer: string | null;
 	nowMs: () => number;
+	onError: (error: unknown) => void;
 }
 
 /** The slot is not to be had just now: nothing was changed. */
@@ -47,17 +51,24 @@ export async function redriveOne(deps: RedriveDeps, map: RoutingMap, id: Buffer)
 }
 
 /**
- * Where idempotency comes in: all that a redrive is about to write into slots passes here first, as in intake. A keyed alarm whose key
- * belongs to another by now must leave as a tombstone `duplicate` or as a burial. An id that cannot be settled now: throw `NotNow`.
+ * What a redrive is about to write has to hold its key, as at intake: one that belongs to another alarm by now leaves as a duplicate or as
+ * a conflict. A key whose day is over binds nobody any more.
  */
-async function settleKeys(_deps: RedriveDeps, _map: RoutingMap, decisions: Decision[]): Promise<Decision[]> {
-	return decisions;
+async function settleKey(deps: RedriveDeps, decision: Decision): Promise<Decision> {
+	const { slot } = decision;
+	const { held } = await claimKeys(deps, [decision]);
+	const why = held.get(decision);
+	if (why !== undefined) throw new NotNow(`It waits, because ${why}; try again in a moment.`);
+	return isKeyDayOver(decision.slot) ? { ...decision, slot } : decision;
+}
+
+function isKeyDayOver(slot: Slot): boolean {
+	return isTombstone(slot) && slot.why?.code === "KEY_DAY_CLOSED";
 }
 
 /** The slot first, its failure row after: a crash between the two leaves a row whose slot is not failed, and the next redrive clears it. */
 async function redriveRow(deps: RedriveDeps, map: RoutingMap, row: FailureRow): Promise<RedriveItem> {
-	const [decision] = await settleKeys(deps, map, [decideAgain(row, deps.nowMs())]);
-	if (decision === undefined) throw new NotNow("Its idempotency key could not be settled; try again in a moment.");
+	const decision = await settleKey(deps, decideAgain(row, deps.nowMs()));
 	const { slot, isOurs } = await fill(deps, map, decision);
 	if (saysFailed(slot)) return failedAgain(deps, map, slot);
 	await forgetFailure(deps.clusters, map, row._id);

@@ -4,6 +4,8 @@ import {
 	CLUSTER_HOLDINGS,
 	due,
 	holdingOf,
+	keyDaysBehind,
+	keyDaysExpired,
 	ledgerExpired,
 	SHARD_HOLDINGS,
 	shardDatabase,
@@ -13,6 +15,7 @@ import type { Clusters } from "./clusters.ts";
 import { dropCollection, ensureCollection, ensureIndexes } from "./collections.ts";
 import { copyDocument, ensureDocuments, loadDocument, MOST_TRIES, replaceDocument } from "./documents.ts";
 import { Refusal } from "./held-document.ts";
+import { readLowWatermark } from "./low-watermark.ts";
 
 export const MAP_ID = "routing-map";
 
@@ -48,7 +51,7 @@ export interface Provision {
 }
 
 /**
- * Makes every collection that is due and drops ledger days that are over; then changes the map by compare-and-set.
+ * Makes every collection that is due and drops ledger days and key days that are over; then changes the map by compare-and-set.
  * Safe to run anywhere, any number of times: what was made but not written into the map is found again the next time.
  * A cluster that is away holds up only its own collections.
  */
@@ -92,7 +95,8 @@ async function makeWhatIsDue(
 	map: RoutingMap,
 	now: Date,
 ): Promise<{ change: MapChange; errors: unknown[] }> {
-	const ofShards = await each(missingOfShards(map, now), async ({ shard, cluster, name, holding }) => {
+	const watermarkMs = await watermarkFor(clusters, now);
+	const ofShards = await each(missingOfShards(map, now, watermarkMs), async ({ shard, cluster, name, holding }) => {
 		const uuid = await ensureCollection(clusters.at(cluster), shardDatabase(shard), name, holding);
 		return { shard, name, uuid };
 	});
@@ -104,16 +108,31 @@ async function makeWhatIsDue(
 		await dropCollection(clusters.at(cluster), CLUSTER_DATABASE, name, uuid);
 		return { cluster, name, uuid: null };
 	});
-	const change = { shards: ofShards.done, clusters: [...ofClusters.done, ...dropped.done] };
-	return { change, errors: [...ofShards.errors, ...ofClusters.errors, ...dropped.errors] };
+	const keysDropped = await each(expiredKeyDays(map, watermarkMs), async ({ shard, cluster, name, uuid }) => {
+		await dropCollection(clusters.at(cluster), shardDatabase(shard), name, uuid);
+		return { shard, name, uuid: null };
+	});
+	const change = {
+		shards: [...ofShards.done, ...keysDropped.done],
+		clusters: [...ofClusters.done, ...dropped.done],
+	};
+	return { change, errors: [ofShards, ofClusters, dropped, keysDropped].flatMap(({ errors }) => errors) };
 }
 
-function missingOfShards(map: RoutingMap, now: Date) {
-	return map.shards.flatMap(({ cluster, collections }, shard) =>
-		due(SHARD_HOLDINGS, now.getTime())
+/** Null, and then nothing is dropped, when it cannot be read. A watermark of a worker whose clock runs ahead counts as now at most. */
+async function watermarkFor(clusters: Clusters, now: Date): Promise<number | null> {
+	const watermarkMs = await readLowWatermark(clusters).catch(() => null);
+	return watermarkMs === null ? null : Math.min(watermarkMs, now.getTime());
+}
+
+function missingOfShards(map: RoutingMap, now: Date, watermarkMs: number | null) {
+	const holding = SHARD_HOLDINGS.keys;
+	return map.shards.flatMap(({ cluster, collections }, shard) => {
+		const behind = keyDaysBehind(Object.keys(collections), now.getTime(), watermarkMs);
+		return [...due(SHARD_HOLDINGS, now.getTime()), ...behind.map((name) => ({ name, holding }))]
 			.filter(({ name }) => collections[name] === undefined)
-			.map(({ name, holding }) => ({ shard, cluster, name, holding })),
-	);
+			.map(({ name, holding }) => ({ shard, cluster, name, holding }));
+	});
 }
 
 function missingOfClusters(clusters: Clusters, map: RoutingMap, now: Date) {
@@ -143,10 +162,22 @@ function expiredLedgers(map: RoutingMap, now: Date): { cluster: string; name: st
 	);
 }
 
-function namesOf(map: RoutingMap, change: MapChange): string[] {
-	const ofShards = change.shards.map(
-		({ shard, name }) => `${map.shards[shard]?.cluster}/${shardDatabase(shard)}.${name}`,
+function expiredKeyDays(map: RoutingMap, watermarkMs: number | null) {
+	if (watermarkMs === null) return [];
+	return map.shards.flatMap(({ cluster, collections }, shard) =>
+		keyDaysExpired(Object.keys(collections), watermarkMs).map((name) => ({
+			shard,
+			cluster,
+			name,
+			uuid: collections[name]?.uuid ?? "",
+		})),
 	);
+}
+
+function namesOf(map: RoutingMap, change: MapChange): string[] {
+	const ofShards = change.shards
+		.filter(({ uuid }) => uuid !== null)
+		.map(({ shard, name }) => `${map.shards[shard]?.cluster}/${shardDatabase(shard)}.${name}`);
 	const ofClusters = change.clusters.filter(({ uuid }) => uuid !== null);
 	return [...ofShards, ...ofClusters.map(({ cluster, name }) => `${cluster}/${CLUSTER_DATABASE}.${name}`)];
 }

@@ -88,6 +88,15 @@ export async function updateOne(
 	return reply.n === 1;
 }
 
+/** Updates that all have to succeed; one that finds nothing to update is as good. @throws when one was refused, or is not safe. */
+export async function updateAll(
+	clusters: Clusters,
+	target: Target,
+	updates: { q: Document; u: Document }[],
+): Promise<void> {
+	refuseWrongReply(await writeTo(clusters, target, { update: target.collection, updates, ordered: false }), target);
+}
+
 /** A find of one batch. `batchSize` = `limit`, or at most 101 rows would come back. */
 export function findCommand(target: Target, filter: Document, limit: number, more: Document = {}): Document {
 	return {

@@ -100,6 +100,35 @@ async function clusterOf(id: Buffer): Promise<string> {
 	return map.shards[shardOf(id, map.shards.length)]?.cluster ?? "";
 }
 
+describe("a redrive of an alarm with an idempotency key", () => {
+	const keyed = { idempotencyKey: "k" };
+
+	test("ends as a duplicate when its producer has sent it again meanwhile", async () => {
+		const userId = nobody();
+		const failed = await plant({ userId, more: keyed });
+		const again = idFor(userId);
+		await queue.put("realtime", encodeItem(again, queued(userId, keyed)).line);
+		await drained();
+		expect(await redrive([failed])).toMatchObject([{ result: "duplicate" }]);
+		expect(await shards.slot(again)).toMatchObject({ userId });
+		expect((await operator("GET", `/v1/alarms/${showId(failed)}/status`)).body).toMatchObject({
+			status: "duplicate",
+			of: showId(again),
+		});
+		expect(await shards.failure(failed)).toBeNull();
+	});
+
+	test("claims the key: what is sent again after it is the duplicate", async () => {
+		const userId = nobody();
+		const failed = await plant({ userId, more: keyed });
+		expect(await redrive([failed])).toMatchObject([{ result: "stored" }]);
+		const again = idFor(userId);
+		await queue.put("realtime", encodeItem(again, queued(userId, keyed)).line);
+		await drained();
+		expect(await shards.slot(again)).toMatchObject({ outcome: "duplicate" });
+	});
+});
+
 describe("poison", () => {
 	test("of every kind in one batch fails alone, each by its cause; the good one is stored", async () => {
 		const userId = nobody();

@@ -1,10 +1,11 @@
 import { type CollectionInfo, MongoClient } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { CLUSTER_HOLDINGS, holdingOf, META_HOLDINGS, SHARD_HOLDINGS } from "../../domain/holdings.ts";
-import { addMonths, monthOf } from "../../domain/periods.ts";
+import { addMonths, dayOf, monthOf } from "../../domain/periods.ts";
 import { setUp } from "../../ops/system.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { loadDocument, replaceDocument } from "../../stores/documents.ts";
+import { publishLowWatermark } from "../../stores/low-watermark.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing-map.ts";
 import { eventually } from "../support/eventually.ts";
 import { restClient } from "../support/rest.ts";
@@ -27,13 +28,14 @@ afterAll(async () => {
 	await system?.stop();
 });
 
-test("sixteen shards are dealt over the clusters, each with this month and two more", async () => {
+test("sixteen shards are dealt over the clusters, each with this month and two more, yesterday's keys and those of three more days", async () => {
 	const map = await shards.map();
 	expect(map.shards).toHaveLength(16);
 	expect(map.shards.map(({ cluster }) => cluster)).toEqual(Array.from({ length: 16 }, (_, shard) => `c${shard % 2}`));
 	const months = [0, 1, 2].map((ahead) => `alarms_${addMonths(monthOf(Date.now()), ahead)}`);
+	const keys = [-1, 0, 1, 2].map((ahead) => `keys_${dayOf(Date.now() + ahead * 86_400_000)}`);
 	for (const { collections } of map.shards)
-		expect(Object.keys(collections).sort()).toEqual([...months, "failures", "users"].sort());
+		expect(Object.keys(collections).sort()).toEqual([...months, ...keys, "failures", "users"].sort());
 });
 
 test("every collection is clustered, carries the UUID of the map, and months have small leaves", async () => {
@@ -96,6 +98,34 @@ test("the next month is made before it begins, and ledger days are dropped after
 	);
 	expect(ledgers).toHaveLength(3);
 });
+
+test("a key day is dropped when the low-watermark has passed its end by a day, and not before; without a watermark never", async () => {
+	const DAY_MS = 86_400_000;
+	const now = new Date(Date.now() + 41 * DAY_MS);
+	const past = await ensureCollections(clusters, await shards.map(), new Date(Date.now() - 3 * DAY_MS));
+	const oldest = await oldestKeyDay();
+	const { map } = await ensureCollections(clusters, past.map, now);
+	expect(await oldestKeyDay()).toBe(oldest);
+	const enough = Date.parse(`${oldest.slice("keys_".length).replaceAll("_", "-")}T00:00:00Z`) + 2 * DAY_MS;
+	await publishLowWatermark(clusters, enough - 1);
+	await ensureCollections(clusters, map, now);
+	expect(await oldestKeyDay()).toBe(oldest);
+	await publishLowWatermark(clusters, enough);
+	const { map: next } = await ensureCollections(clusters, map, now);
+	expect(await oldestKeyDay()).toBe(`keys_${dayOf(enough - DAY_MS)}`);
+	expect(Object.keys(next.shards[3]?.collections ?? {})).not.toContain(oldest);
+	expect((await ensureCollections(clusters, next, now)).created).toEqual([]);
+});
+
+/** By what stands in the database of one shard, not by the map. */
+async function oldestKeyDay(): Promise<string> {
+	const found = await shards
+		.cluster("c1")
+		.db("alarm_s03")
+		.listCollections({ name: /^keys_/ })
+		.toArray();
+	return found.map(({ name }) => name).sort()[0] ?? "none";
+}
 
 test("two changes of the same version: one wins, the other is told", async () => {
 	const map = (await loadDocument<RoutingMap>(clusters, MAP_ID)) as RoutingMap;

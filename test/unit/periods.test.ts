@@ -1,9 +1,12 @@
 import fc from "fast-check";
 import {
+	addDays,
 	addMonths,
 	dayOf,
+	dayStartMs,
 	daysBefore,
 	daysFrom,
+	daysUntil,
 	monthEndMs,
 	monthOf,
 	monthStartMs,
@@ -75,4 +78,20 @@ test("the days ahead begin with the day of now and go over the end of a month", 
 
 test("days before now are days of 24 hours", () => {
 	expect(daysBefore(NOW_MS, 7)).toBe(NOW_MS - 7 * DAY_MS);
+});
+
+test("a day's start lies in the day, and a millisecond before it in the day before", () => {
+	fc.assert(
+		fc.property(time, (timeMs) => {
+			const startMs = dayStartMs(dayOf(timeMs));
+			expect(startMs <= timeMs && timeMs < startMs + DAY_MS).toBe(true);
+			expect(dayOf(startMs - 1)).toBe(addDays(dayOf(timeMs), -1));
+		}),
+	);
+});
+
+test("the days until another go over the end of a month, and are none backwards", () => {
+	expect(daysUntil("2026_11_29", "2026_12_02")).toEqual(["2026_11_29", "2026_11_30", "2026_12_01"]);
+	expect(daysUntil("2026_11_29", "2026_11_29")).toEqual([]);
+	expect(daysUntil("2026_11_29", "2026_11_01")).toEqual([]);
 });

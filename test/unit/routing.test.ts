@@ -139,7 +139,10 @@ describe("a month without a collection", () => {
 
 describe("a change of the map", () => {
 	const change: MapChange = {
-		shards: [{ shard: 1, name: "users", uuid: "u" }],
+		shards: [
+			{ shard: 1, name: "users", uuid: "u" },
+			{ shard: 0, name: "keys_2026_11_20", uuid: null },
+		],
 		clusters: [
 			{ cluster: "c0", name: "ledger_2026_11_22", uuid: null },
 			{ cluster: "c1", name: "documents", uuid: "d" },
@@ -148,7 +151,10 @@ describe("a change of the map", () => {
 	const oldMap = () =>
 		withChange(
 			firstMap(2, ["c0", "c1"], NOW),
-			{ ...NONE, clusters: [{ cluster: "c0", name: "ledger_2026_11_22", uuid: "l" }] },
+			{
+				shards: [{ shard: 0, name: "keys_2026_11_20", uuid: "k" }],
+				clusters: [{ cluster: "c0", name: "ledger_2026_11_22", uuid: "l" }],
+			},
 			NOW,
 		);
 
@@ -174,6 +180,7 @@ describe("a change of the map", () => {
 	test("puts collections in, and takes those with a null uuid out", () => {
 		const next = withChange(oldMap(), change, NOW);
 		expect(next.shards[1]?.collections).toEqual({ users: { tier: "service", uuid: "u" } });
+		expect(next.shards[0]?.collections).toEqual({});
 		expect(next.clusters.c1?.collections).toEqual({ documents: { tier: "service", uuid: "d" } });
 		expect(next.clusters.c0?.collections).toEqual({});
 	});

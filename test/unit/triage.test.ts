@@ -22,6 +22,12 @@ describe("a readable item", () => {
 		expect(decision.slot).toMatchObject({ _id: item.id, userId: "u1", link: "app://x", producer: "core-banking" });
 	});
 
+	test("with an idempotency key brings along what its key is claimed with", () => {
+		const item = readable({ idempotencyKey: "k" });
+		expect(triage(item, NOW_MS, AT).keyed).toEqual("queued" in item && item.queued);
+		expect(triage(readable(), NOW_MS, AT)).not.toHaveProperty("keyed");
+	});
+
 	test("becomes a row however late it comes", () => {
 		expect(triage(readable(), NOW_MS + 40 * DAY_MS, AT).slot).toHaveProperty("userId");
 	});

@@ -1,0 +1,73 @@
+import type { Document } from "mongodb";
+import { encodeItem } from "../../domain/batch.ts";
+import { newAlarmId, showId } from "../../domain/ids.ts";
+import type { QueuedAlarm } from "../../domain/rows.ts";
+import { type Decision, triage } from "../../domain/triage.ts";
+import { type IntakeDeps, takeIn } from "../../stores/intake.ts";
+import { claimsOf, keySteps } from "../../stores/keys.ts";
+import { eventually } from "./eventually.ts";
+
+/** Requests that contend for one idempotency key, carried out step by step against a real database. */
+export interface Contender {
+	id: Buffer;
+	acceptedAtMs: number;
+	/** What a worker decides at each delivery, afresh. */
+	decide(): Decision;
+}
+
+const AT = { lane: "realtime", streamTimeMs: 0, sequence: 1, index: 0 } as const;
+
+export function contender(userId: string, acceptedAt: string, nowMs: number, more: object = {}): Contender {
+	const acceptedAtMs = Date.parse(acceptedAt);
+	const alarm = { userId, category: "card", title: "t", body: "b", idempotencyKey: "k", ...more };
+	const queued: QueuedAlarm = { producer: "demo", acceptedAtMs, alarm };
+	const id = newAlarmId(userId, acceptedAtMs);
+	const { line } = encodeItem(id, queued);
+	return { id, acceptedAtMs, decide: () => triage({ id, queued, line }, nowMs, AT) };
+}
+
+/** One delivery: the steps of the key, then the slot with its failure row. Whoever stops asking for steps has crashed. */
+export async function* deliver(deps: IntakeDeps, { decide }: Contender): AsyncGenerator<void, void, void> {
+	const decision = decide();
+	const held = new Map<Decision, string>();
+	for await (const _ of keySteps(deps, claimsOf(deps, [decision]), held)) yield;
+	if (held.size > 0) return;
+	const { keyed: _, ...settled } = decision;
+	await takeIn(deps, [settled]);
+	yield;
+}
+
+/** Steps of one delivery: rows, neighbours, meetings, marks, slot. */
+export const STEPS = 5;
+
+/** Every order in which `first` steps of one and `second` steps of another can follow each other: "aab", "aba", "baa". */
+export function orders(first: number, second: number): string[] {
+	if (first === 0) return ["b".repeat(second)];
+	if (second === 0) return ["a".repeat(first)];
+	return [
+		...orders(first - 1, second).map((rest) => `a${rest}`),
+		...orders(first, second - 1).map((rest) => `b${rest}`),
+	];
+}
+
+/** All orders in which two deliveries can run, each crashing after any of its steps or not at all. */
+export function everyOrder(): string[] {
+	const counts = Array.from({ length: STEPS + 1 }, (_, count) => count);
+	return counts.flatMap((first) => counts.flatMap((second) => orders(first, second)));
+}
+
+/** Delivers until it is safe, as the queue does. */
+export async function redeliver(deps: IntakeDeps, { decide }: Contender): Promise<void> {
+	await eventually(async () => (await takeIn(deps, [decide()]))[0]?.safe, "the redelivery to be safe", 10_000);
+}
+
+/** The ids of those that became alarms, and where each other one leads: through duplicates to the last that is named. */
+export function resolve(slots: Document[]): { alarms: string[]; ends: string[] } {
+	const byId = new Map(slots.map((slot) => [showId(slot._id), slot]));
+	const end = (id: string): string => {
+		const slot = byId.get(id);
+		return slot?.outcome === "duplicate" ? end(showId(slot.of)) : id;
+	};
+	const alarms = slots.filter(({ outcome }) => outcome === undefined).map(({ _id }) => showId(_id));
+	return { alarms, ends: [...byId.keys()].map(end) };
+}
