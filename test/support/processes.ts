@@ -9,6 +9,7 @@ import type { TestServers } from "./servers.ts";
 /** A process of its own with some services, as in production: `ops/serve.ts` and the environment. */
 export interface ServiceProcess {
 	nodeId: string;
+	pid: number;
 	/** Of its gateway, if it has one. */
 	url: string;
 	/** Resolves with how it ended: a signal, or "exit code 0". */
@@ -24,7 +25,7 @@ export async function startProcess(
 	services: string,
 	more: Record<string, string> = {},
 ): Promise<ServiceProcess> {
-	const port = await freePort();
+	const port = Number(more.PORT ?? (await freePort()));
 	const own = { SERVICES: services, NODE_ID: nodeId, PORT: String(port), TEST_DIR: dir };
 	const child = spawn(process.execPath, ["ops/serve.ts"], {
 		env: { ...env, ...own, ...more },
@@ -38,7 +39,7 @@ export async function startProcess(
 		child.kill(signal);
 		return ended;
 	};
-	return { nodeId, url, ended, end };
+	return { nodeId, pid: child.pid ?? 0, url, ended, end };
 }
 
 function untilUp(child: ChildProcess, nodeId: string, ended: Promise<string>): Promise<void> {
