@@ -20,7 +20,7 @@ export interface Sent {
 	alarm: Marked;
 	told: Told;
 	/** What must become of it once it is accepted; stored, if nothing is said. */
-	ends?: "failed";
+	ends?: "failed" | "expired";
 }
 
 /** Posts one alarm, once. */
@@ -150,23 +150,26 @@ function duplicatesAmong(tombstones: Document[]): Map<string, string> {
 
 /** A tombstone needs a reason: a failure that was to be, or an original that is stored and carried a key. */
 function unfoundedTombstones(tombstones: Document[], sent: Sent[], rows: Stored[]): string[] {
-	const toFail = new Set(idsToFail(sent));
+	const toFail = new Set(idsToEnd(sent, "failed"));
+	const toExpire = new Set(idsToEnd(sent, "expired"));
 	const keyed = new Set(sent.filter(({ alarm }) => alarm.idempotencyKey).map(({ alarm }) => alarm.data.mark));
 	const originals = new Set(rows.filter(({ mark }) => mark !== undefined && keyed.has(mark)).map(({ id }) => id));
-	const isFounded = ({ _id, outcome, of }: Document) =>
-		outcome === "duplicate" ? of !== undefined && originals.has(showId(of)) : toFail.has(showId(_id));
+	const isFounded = ({ _id, outcome, of }: Document) => {
+		if (outcome === "duplicate") return of !== undefined && originals.has(showId(of));
+		return (outcome === "expired" ? toExpire : toFail).has(showId(_id));
+	};
 	return tombstones
 		.filter((row) => !isFounded(row))
 		.map(({ _id, outcome, why }) => `${showId(_id)} ended as ${outcome} without a reason: ${JSON.stringify(why)}`);
 }
 
-function idsToFail(sent: Sent[]): string[] {
-	return sent.flatMap(({ told, ends }) => (ends === "failed" && told.is === "ok" ? [told.id] : []));
+function idsToEnd(sent: Sent[], as: Sent["ends"]): string[] {
+	return sent.flatMap(({ told, ends }) => (ends === as && told.is === "ok" ? [told.id] : []));
 }
 
 /** What was to fail has its row, once; nothing else has one: an outage is no failure. */
 function failureFaults(sent: Sent[], failures: Document[]): string[] {
-	const toFail = new Set(idsToFail(sent));
+	const toFail = new Set(idsToEnd(sent, "failed"));
 	const found = failures.map(({ _id }) => showId(_id));
 	const unfounded = failures.filter(({ _id }) => !toFail.has(showId(_id)));
 	return [
@@ -205,7 +208,7 @@ function faultsOf(some: Sent[], rows: Stored[], duplicates: Map<string, string>)
 	const mustBeThere = some.some(({ told, ends }) => told.is === "ok" && ends === undefined);
 	if (rows.length > 1) faults.push(say(`is stored ${rows.length} times`));
 	if (mustBeThere && rows.length === 0) faults.push(say("is lost"));
-	if (some.every(({ told, ends }) => told.is === "refused" || ends === "failed") && rows.length > 0) {
+	if (some.every(({ told, ends }) => told.is === "refused" || ends !== undefined) && rows.length > 0) {
 		faults.push(say("is stored"));
 	}
 	for (const row of rows) faults.push(...some.flatMap((one) => differences(one, row, duplicates)).map(say));

@@ -1,0 +1,124 @@
+import { eventually } from "../support/eventually.ts";
+import type { NodeId } from "../support/fault-system.ts";
+import { type Marked, send } from "../support/oracle.ts";
+import { restClient } from "../support/rest.ts";
+import type { Counted, Run, Scenario } from "../support/scenario.ts";
+
+/** What is done to our own processes. */
+
+const EDGES = ["create-1", "create-2"] as const satisfies NodeId[];
+const KILLS = 16;
+
+/**
+ * Kills at moments by chance, each a few ms apart in what a creation does: while batches go to the queue, and while the queue is
+ * silent and they go to the outbox.
+ */
+async function killEdges({ system, load, chance, last }: Run): Promise<void> {
+	for (let kills = 0; kills < KILLS; kills++) {
+		const edge = chance.pick(EDGES);
+		const isQueueSilent = chance.next() < 0.5;
+		await load.acceptedMore(chance.between(5, 40));
+		if (isQueueSilent) system.link(edge, "nats").drop("toClient");
+		await last(chance.between(0, isQueueSilent ? 2_500 : 50));
+		await system.node(edge).kill();
+		await system.link(edge, "nats").heal();
+		await system.node(edge).revive();
+	}
+}
+
+const EDGE_KILLED: Scenario = {
+	name: "a creation node killed between any two of its steps",
+	done: `a creation edge kill -9 ${KILLS} times at random moments, half of them while the queue does not answer it and its batches go to the outbox`,
+	load: { perSecond: 100 },
+	inject: killEdges,
+};
+
+const EDGE_KILLED_KEYED: Scenario = {
+	name: "a creation node killed, and its producers send again with their keys: one alarm for each key",
+	done: `the same, with producers that send everything doubtful again with its idempotency key`,
+	load: { perSecond: 60, keyed: true },
+	inject: killEdges,
+	judge: ({ duplicates }: Counted) => expect(duplicates).toBeGreaterThan(0),
+};
+
+const PAST_LEASE_MS = 20_000;
+
+const RELAYS_RACE: Scenario = {
+	name: "two relays racing, one frozen past its lease",
+	done: "the outbox filled with nats-server away; back again, one edge in the middle of relaying SIGSTOP for 20 s, so that the other takes over; then the same with the other edge",
+	async inject(run) {
+		for (const edge of EDGES) await freezeWhileRelaying(run, edge);
+	},
+	judge: ({ viaOutbox }) => expect(viaOutbox).toBeGreaterThan(0),
+};
+
+/** Slow answers of the queue keep the relay busy, so that the freezing comes in the middle of it. */
+async function freezeWhileRelaying({ system, load, last }: Run, edge: NodeId): Promise<void> {
+	await system.nats.kill();
+	await load.acceptedMore(300);
+	for (const link of system.links("nats")) link.delay("toClient", 100);
+	const waiting = (await system.outbox()).length;
+	await system.nats.revive();
+	await eventually(async () => (await system.outbox()).length < waiting, "the relay at work");
+	await system.node(edge).freeze();
+	await last(PAST_LEASE_MS);
+	await system.heal();
+}
+
+export const WORKER_KILLED: Scenario = {
+	name: "a consumer killed after the write and before the ack",
+	done: "what a worker says to nats-server is swallowed: it stores batches whose acks are lost; kill -9, and a start",
+	async inject({ system, load }) {
+		await load.acceptedMore(50);
+		system.link("consume-1", "nats").drop("toServer");
+		const before = load.answers.length;
+		await load.acceptedMore(50);
+		const ids = load.answers.slice(before).flatMap(({ told }) => (told.is === "ok" ? [told.id] : []));
+		const isStored = async () => {
+			const slots = await Promise.all(ids.map((id) => system.shards.slot(Buffer.from(id, "base64url"))));
+			return slots.some((slot) => slot !== null);
+		};
+		await eventually(isStored, "an alarm stored whose ack is lost");
+		await system.node("consume-1").kill();
+	},
+};
+
+const WORKER_TERMINATED: Scenario = {
+	name: "a worker told to stop with 500 in hand: it ends well, and nothing waits for the ack wait",
+	done: "a worker with slow databases and at least ten bulk batches of 50 in hand: SIGTERM",
+	load: { bulkEvery: 2, bulkItems: 50, perSecond: 40 },
+	async inject({ system, load }) {
+		await load.acceptedMore(50);
+		for (const name of ["c0", "c1"] as const) system.link("consume-1", name).delay("toClient", 1_500);
+		const inHand = () => system.onQueue((queue) => queue.inHand("bulk"));
+		await eventually(async () => (await inHand()) >= 10, "500 alarms in hand");
+		expect(await system.node("consume-1").end("SIGTERM")).toBe("exit code 0");
+	},
+};
+
+const BURST = 500;
+
+const EDGE_TERMINATED: Scenario = {
+	name: "a creation edge told to stop with 500 requests in hand answers each of them",
+	done: "500 creations at once to an edge whose queue answers late; SIGTERM at the first answer",
+	system: { nodes: ["create-1", "create-2", "consume-1"] },
+	async inject({ system, load, planted }) {
+		await load.acceptedMore(50);
+		system.link("create-1", "nats").delay("toClient", 400);
+		const edge = restClient(system.node("create-1").now.url, system.keys.producerKey);
+		const burst = Array.from({ length: BURST }, (_, n) => send(edge, burstAlarm(n)));
+		await Promise.race(burst);
+		expect(await system.node("create-1").end("SIGTERM")).toBe("exit code 0");
+		const sent = await Promise.all(burst);
+		planted.push(...sent);
+		expect(sent.filter(({ told }) => told.is === "unknown")).toEqual([]);
+	},
+};
+
+function burstAlarm(n: number): Marked {
+	return { userId: `burst-u${n % 50}`, category: "card", title: "t", body: "b", data: { mark: `burst-${n}` } };
+}
+
+export const PROCESS_SCENARIOS: Scenario[] = [
+	...[EDGE_KILLED, EDGE_KILLED_KEYED, RELAYS_RACE, WORKER_KILLED, WORKER_TERMINATED, EDGE_TERMINATED],
+];
