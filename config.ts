@@ -25,6 +25,7 @@ export interface Config {
 	services: ServiceName[];
 	streamMaxBytes: number;
 	streamReplicas: number;
+	outboxMaxBytes: number;
 	workerPrefetch: number;
 	ackWaitMs: number;
 	nodeId: string | undefined;
@@ -124,6 +125,10 @@ const SPEC = {
 		Number.MAX_SAFE_INTEGER,
 	)({ default: 4 * 1024 ** 3, desc: "size of each lane's stream" }),
 	STREAM_REPLICAS: wholeNumber(1, 5)({ default: 1, desc: "3 in production" }),
+	OUTBOX_MAX_BYTES: wholeNumber(
+		1024 ** 2,
+		Number.MAX_SAFE_INTEGER,
+	)({ default: 1024 ** 3, desc: "size of the outbox on each cluster" }),
 	WORKER_PREFETCH: wholeNumber(1, 1_000)({ default: 64, desc: "batches a worker holds per lane" }),
 	ACK_WAIT_SECONDS: wholeNumber(
 		2,
@@ -159,6 +164,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 		services: read.SERVICES,
 		streamMaxBytes: read.STREAM_MAX_BYTES,
 		streamReplicas: read.STREAM_REPLICAS,
+		outboxMaxBytes: read.OUTBOX_MAX_BYTES,
 		workerPrefetch: read.WORKER_PREFETCH,
 		ackWaitMs: read.ACK_WAIT_SECONDS * 1_000,
 		nodeId: read.NODE_ID || undefined,

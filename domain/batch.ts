@@ -16,6 +16,7 @@ export interface Item {
 	shown: string;
 	line: string;
 	bytes: number;
+	acceptedAtMs: number;
 }
 
 /** An item as the worker finds it: readable, or with what is wrong. */
@@ -26,7 +27,7 @@ export type Decoded =
 export function encodeItem(id: AlarmId, queued: QueuedAlarm): Item {
 	const shown = showId(id);
 	const line = `${shown} ${JSON.stringify(queued)}`;
-	return { id, shown, line, bytes: Buffer.byteLength(line) + 1 };
+	return { id, shown, line, bytes: Buffer.byteLength(line) + 1, acceptedAtMs: queued.acceptedAtMs };
 }
 
 /** Written line by line into one buffer: joining and encoding the whole again would cost a tenth of a bulk request. */
@@ -64,7 +65,9 @@ export function cutBatches(items: Item[]): Item[][] {
 	return batches;
 }
 
+/** Empty for an empty payload: a creating process asks with it whether the queue takes messages. */
 export function decodeBatch(payload: Uint8Array): Decoded[] {
+	if (payload.length === 0) return [];
 	const text = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength).toString();
 	return text.split("\n").map(decodeLine);
 }

@@ -29,6 +29,10 @@ export const CLUSTER_HOLDINGS = {
 	documents: { kind: "documents", period: "none", engine: null, ahead: 0 },
 	/** One row per batch that was stored: what was accepted, to be compared with what is there. */
 	ledger: { kind: "ledger", period: "day", engine: null, ahead: 2 },
+	/** Accepted batches that the queue could not take; empty on a good day. */
+	outbox: { kind: "outbox", period: "none", engine: null, ahead: 0 },
+	/** Who may do what only one process may do at a time on this cluster: a row per duty. */
+	leases: { kind: "leases", period: "none", engine: null, ahead: 0 },
 } as const satisfies Record<string, Holding>;
 
 /** Ledger days are kept a week. */

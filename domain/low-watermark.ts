@@ -3,7 +3,7 @@ import { idTimeMs } from "./ids.ts";
 /** Publish deadline and the clock difference that is still ready, with room to spare. */
 const MARGIN_MS = 10_000;
 
-/** What a lane's stream still holds: null when it is empty. */
+/** Acceptance time of the oldest alarm in a stream, with what is parked there, or in an outbox: null when it is empty. */
 export interface Backlog {
 	oldestMs: number | null;
 }

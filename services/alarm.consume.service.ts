@@ -10,6 +10,7 @@ import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
 import { type Outcome, takeIn } from "../stores/intake.ts";
 import { type LedgerRow, writeLedger } from "../stores/ledger.ts";
 import { publishLowWatermark } from "../stores/low-watermark.ts";
+import { oldestIn, outboxes } from "../stores/outbox.ts";
 import { backlogOf } from "../streams/backlog.ts";
 import { ensureLane, laneSize } from "../streams/lanes.ts";
 import { type Delivery, LaneWorker } from "../streams/worker.ts";
@@ -93,12 +94,15 @@ function reportUnsafe(service: Service, lane: Lane, outcomes: Outcome[]): void {
 		service.logger.warn(`${lane}: ${unsafe.length} of ${outcomes.length} alarms come again, because ${first.why}`);
 }
 
-async function publishWatermark({ clusters, streams, logger }: Service & Vars): Promise<void> {
+async function publishWatermark({ clusters, routing, streams, logger }: Service & Vars): Promise<void> {
 	if (streams.jetstream === null) return;
 	try {
 		const askedMs = Date.now();
+		// Outboxes first: what is relayed in between is then found in the streams. One that does not answer holds the watermark.
+		const saved = await Promise.all(outboxes(clusters, routing.current).map((target) => oldestIn(clusters, target)));
 		const manager = await streams.manager();
-		const backlogs = await Promise.all(LANES.map((lane) => backlogOf(manager, lane)));
+		const queued = await Promise.all(LANES.map((lane) => backlogOf(manager, lane)));
+		const backlogs = [...queued, ...saved.map((oldestMs) => ({ oldestMs }))];
 		await publishLowWatermark(clusters, lowWatermark(backlogs, askedMs));
 	} catch (error) {
 		logger.debug(`the low-watermark was not published: ${error}`);

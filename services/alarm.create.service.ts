@@ -1,24 +1,21 @@
-import type { Service, ServiceSchema } from "moleculer";
+import type { ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
-import { type BulkItem, LANES, type Lane, type NewAlarm } from "../contracts/alarm.ts";
+import { type BulkItem, LANES, type NewAlarm } from "../contracts/alarm.ts";
 import { BULK, NEW_ALARM } from "../contracts/rules.ts";
 import { invalid } from "../domain/invalid.ts";
 import { prepare, type Submission } from "../domain/submission.ts";
 import type { HasAdmission } from "../lib/admission.ts";
+import type { GroupCommit } from "../lib/group-commit.ts";
 import { toProblem } from "../lib/problem.ts";
 import { defineService } from "../lib/service.ts";
 import { shapeCheck } from "../lib/shape.ts";
+import { acceptance, type HasAcceptance } from "../mixins/acceptance.mixin.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 import { clock } from "../mixins/clock.mixin.ts";
-import { type HasStreams, jetstream } from "../mixins/jetstream.mixin.ts";
-import { BatchNumbers, LanePublisher } from "../streams/publisher.ts";
 
-type Publishers = Record<Lane, LanePublisher>;
-interface Vars extends HasStreams, HasAdmission {
-	publishers: Publishers;
-}
+interface Vars extends HasAcceptance, HasAdmission {}
 
-/** Waiting and publishing take two seconds at most; a node that is silent for three is lost. */
+/** Waiting, publishing and the outbox take less; a node that is silent for three seconds is lost. */
 const CREATION_MS = 3_000;
 
 const itemFaults = shapeCheck(NEW_ALARM);
@@ -27,7 +24,7 @@ const itemFaults = shapeCheck(NEW_ALARM);
 export default function alarmCreate(config: Config): ServiceSchema {
 	return defineService<"alarm.create", Vars>({
 		name: "alarm.create",
-		mixins: [jetstream(config, "publish"), admission(config), clock(config)],
+		mixins: [acceptance(config), admission(config), clock(config)],
 		actions: {
 			submit: {
 				access: ["producer"],
@@ -35,11 +32,11 @@ export default function alarmCreate(config: Config): ServiceSchema {
 				params: NEW_ALARM,
 				async handler(ctx, caller) {
 					const { item, lane, acceptedAtMs } = prepare(ctx.params, caller.name, Date.now(), "realtime");
-					await this.publishers[lane].publish(item);
+					const via = await this.packers[lane].add(item);
 					return {
 						id: item.shown,
 						status: "accepted",
-						via: "queue",
+						via,
 						acceptedAt: new Date(acceptedAtMs).toISOString(),
 					};
 				},
@@ -51,22 +48,13 @@ export default function alarmCreate(config: Config): ServiceSchema {
 				async handler(ctx, caller) {
 					const nowMs = Date.now();
 					const prepared = ctx.params.alarms.map((alarm) => prepareItem(alarm, caller.name, nowMs));
-					const items = await publishAll(this.publishers, prepared);
+					const items = await acceptAll(this.packers, prepared);
 					const accepted = items.filter((item) => "id" in item).length;
 					return { accepted, rejected: items.length - accepted, items };
 				},
 			},
 		},
-		async started() {
-			this.publishers = publishersOf(this);
-		},
 	});
-}
-
-function publishersOf(service: Service & HasStreams): Publishers {
-	const numbers = new BatchNumbers();
-	const publishers = LANES.map((lane) => [lane, new LanePublisher(lane, () => service.streams.jetstream, numbers)]);
-	return Object.fromEntries(publishers) as Publishers;
 }
 
 /** A submission, or what is wrong with the item: one bad item does not refuse the others. */
@@ -85,13 +73,13 @@ function itemError(error: unknown): BulkItem {
 	return { error: { code, message: detail, ...(faults && { faults }), ...(ids && { ids }) } };
 }
 
-async function publishAll(publishers: Publishers, prepared: (Submission | BulkItem)[]): Promise<BulkItem[]> {
+async function acceptAll(packers: HasAcceptance["packers"], prepared: (Submission | BulkItem)[]): Promise<BulkItem[]> {
 	const submissions = prepared.filter((one) => "item" in one);
 	const done = new Map<Submission, BulkItem>();
 	await Promise.all(
 		LANES.map((lane) =>
-			publishLane(
-				publishers[lane],
+			acceptLane(
+				packers[lane],
 				submissions.filter((one) => one.lane === lane),
 				done,
 			),
@@ -100,12 +88,12 @@ async function publishAll(publishers: Publishers, prepared: (Submission | BulkIt
 	return prepared.map((one) => ("item" in one ? (done.get(one) ?? itemError(undefined)) : one));
 }
 
-async function publishLane(
-	publisher: LanePublisher,
+async function acceptLane(
+	packer: GroupCommit,
 	submissions: Submission[],
 	done: Map<Submission, BulkItem>,
 ): Promise<void> {
-	const settled = await publisher.publishMany(submissions.map(({ item }) => item));
+	const settled = await packer.addMany(submissions.map(({ item }) => item));
 	submissions.forEach((submission, index) => {
 		const one = settled[index];
 		done.set(

@@ -97,7 +97,7 @@ function live(_req: unknown, res: ServerResponse): void {
 
 function ready(this: Gateway, _req: unknown, res: ServerResponse): void {
 	const readiness = readinessOf(this.broker);
-	sendJson(res, readiness.status === "ready" ? 200 : 503, readiness);
+	sendJson(res, readiness.status === "not ready" ? 503 : 200, readiness);
 }
 
 function sendJson(res: ServerResponse, status: number, body: unknown, type = "application/json"): void {

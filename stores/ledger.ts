@@ -1,11 +1,14 @@
 import type { Document } from "mongodb";
 import type { Lane } from "../contracts/alarm.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
+import type { BatchAccount } from "../domain/batch-numbers.ts";
 import { CLUSTER_DATABASE, ledgerOf } from "../domain/holdings.ts";
 import { dayOf } from "../domain/periods.ts";
 import { clusterTarget, type Target } from "../domain/routing.ts";
-import { insertVerdicts } from "../domain/verdicts.ts";
+import { insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
 import type { Clusters } from "./clusters.ts";
+import { uuidBinary } from "./collections.ts";
+import { MAJORITY } from "./documents.ts";
 import { insertInto } from "./shard-command.ts";
 
 /** One batch that is safe: who made it, its gapless number, its ids. Compared with the slots, it proves that nothing was lost. */
@@ -17,6 +20,40 @@ export interface LedgerRow {
 	counts: { stored: number; taken: number; failed: number };
 	/** When the batch was published; names the ledger day, so that a redelivery finds the same one. */
 	publishedAtMs: number;
+}
+
+/**
+ * Writes what a creating process has answered so far into today's ledger: a number that it settled and that has no row is a loss, also
+ * when it was its last. One row per process and day; the newest account stands.
+ */
+export async function writeAccount(
+	clusters: Clusters,
+	map: RoutingMap,
+	account: BatchAccount,
+	nowMs: number,
+): Promise<void> {
+	const { epoch, settled, voids } = account;
+	const set = { epoch, settled, voids, at: new Date(nowMs) };
+	const first = { from: settled };
+	const update = { q: { _id: `${epoch}:account` }, u: { $set: set, $setOnInsert: first }, upsert: true };
+	await onFirst(targetsOf(clusters, map, dayOf(nowMs)), async ({ cluster, database, collection, uuid }) => {
+		const command = { update: collection, updates: [update], collectionUUID: uuidBinary(uuid), writeConcern: MAJORITY };
+		const reply: WriteReply = await clusters.at(cluster).command(database, command);
+		if (reply.ok !== 1 || reply.writeErrors || reply.writeConcernError) throw new Error("the account was not written");
+	});
+}
+
+/** Does a deed at the first place where it succeeds. @throws what the last place had to say. */
+async function onFirst(targets: Target[], deed: (target: Target) => Promise<void>): Promise<void> {
+	let failure: unknown = new Error("no service cluster has a ledger for today");
+	for (const target of targets) {
+		try {
+			return await deed(target);
+		} catch (error) {
+			failure = error;
+		}
+	}
+	throw failure;
 }
 
 /** Writes rows into the ledger of their day, on the first service cluster that answers. Written before is as good. */
@@ -40,16 +77,11 @@ async function writeDay(
 	const documents = rows.map((row) => toDocument(row, nowMs)).sort((one, other) => (one._id < other._id ? -1 : 1));
 	// A ledger day is kept a week: a batch that comes later than that goes to today's.
 	const targets = targetsOf(clusters, map, day).concat(targetsOf(clusters, map, dayOf(nowMs)));
-	let failure: unknown = new Error("no service cluster has a ledger for today");
-	for (const target of targets) {
-		try {
-			const verdicts = insertVerdicts(await insertInto(clusters, target, documents), documents.length);
-			if (verdicts.every((verdict) => verdict === "stored" || verdict === "taken")) return;
-		} catch (error) {
-			failure = error;
-		}
-	}
-	throw failure;
+	await onFirst(targets, async (target) => {
+		const verdicts = insertVerdicts(await insertInto(clusters, target, documents), documents.length);
+		if (!verdicts.every((verdict) => verdict === "stored" || verdict === "taken"))
+			throw new Error(`the ledger answered: ${verdicts.join(", ")}`);
+	});
 }
 
 function targetsOf(clusters: Clusters, map: RoutingMap, day: string): Target[] {

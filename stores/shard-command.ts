@@ -116,6 +116,6 @@ export function toBuffer(bytes: Uint8Array): Buffer {
 }
 
 function withBufferId(row: Document): Document {
-	if (row._id !== undefined) row._id = toBuffer(row._id);
+	if (typeof row._id === "object") row._id = toBuffer(row._id);
 	return row;
 }

@@ -7,6 +7,7 @@ import type { Inspection } from "./preflight.ts";
 
 const CONNECT_MS = 2_000;
 const AGAIN_MS = 500;
+export const PING_MS = 1_000;
 
 export interface ConnectionOptions {
 	natsUrl: string;
@@ -37,7 +38,8 @@ export class StreamConnection {
 			waitOnFirstConnect: true,
 			maxReconnectAttempts: -1,
 			reconnectTimeWait: AGAIN_MS,
-			pingInterval: 5_000,
+			// A server that stands still, or a half-open connection, counts as down after three to four seconds.
+			pingInterval: PING_MS,
 			maxPingOut: 2,
 			timeout: CONNECT_MS,
 			// Otherwise a stack is taken with every publish, for the case that it fails.

@@ -18,9 +18,45 @@ export function streamOf(lane: Lane): string {
 	return `ALARM_${lane.toUpperCase()}`;
 }
 
-/** Subject of the packed batches of a lane. */
+/** Subject of the packed batches of a lane, as they are published first. */
 export function batchSubject(lane: Lane): string {
 	return `alarm.${lane}.batch`;
+}
+
+/**
+ * What is published later than its acceptance (out of the outbox, or parked) tells in its subject the minute of its oldest alarm: the
+ * low-watermark is then read from the list of subjects, and no message has to be opened.
+ */
+export function relaySubject(lane: Lane, sinceMs: number): string {
+	return `alarm.${lane}.relay.${minuteOf(sinceMs)}`;
+}
+
+/** Subject of what a shard could not take; drained by a consumer of that shard's own. */
+export function parkedSubject(lane: Lane, shard: number, sinceMs: number): string {
+	return `alarm.${lane}.parked.${shard}.${minuteOf(sinceMs)}`;
+}
+
+/** Durable consumer of a shard's parked messages. */
+export function drainerOf(shard: number): string {
+	return `parked-${shard}`;
+}
+
+const MINUTE_MS = 60_000;
+
+function minuteOf(timeMs: number): number {
+	return Math.floor(timeMs / MINUTE_MS);
+}
+
+/** First moment of the minute that a subject names, or null for one that names none. */
+export function sinceOfSubject(subject: string): number | null {
+	const [, minute] = /\.(?:relay|parked\.\d+)\.(\d+)$/.exec(subject) ?? [];
+	return minute === undefined ? null : Number(minute) * MINUTE_MS;
+}
+
+/** The shard whose parked message this is, or null for another subject. */
+export function shardOfSubject(subject: string): number | null {
+	const [, shard] = /\.parked\.(\d+)\.\d+$/.exec(subject) ?? [];
+	return shard === undefined ? null : Number(shard);
 }
 
 export interface LaneSize {
@@ -47,10 +83,14 @@ function streamConfig(lane: Lane, { maxBytes, replicas }: LaneSize): Partial<Str
 	};
 }
 
-function consumerConfig(lane: Lane, { maxAckPending, ackWaitMs }: LaneSize): Partial<ConsumerConfig> {
+function consumerConfig(
+	name: string,
+	subjects: string[],
+	{ maxAckPending, ackWaitMs }: LaneSize,
+): Partial<ConsumerConfig> {
 	return {
-		durable_name: WORKER,
-		filter_subject: batchSubject(lane),
+		durable_name: name,
+		filter_subjects: subjects,
 		ack_policy: AckPolicy.Explicit,
 		ack_wait: nanos(ackWaitMs),
 		// Unlimited: a limit would strand messages, and an outage is no attempt.
@@ -75,14 +115,25 @@ export function laneSize(config: {
 	};
 }
 
-/** Makes the lane's stream and consumer, or brings them to these settings. */
+/** Makes the lane's stream and the workers' consumer, or brings them to these settings. */
 export async function ensureLane(jsm: JetStreamManager, lane: Lane, size: LaneSize): Promise<void> {
 	const config = streamConfig(lane, size);
 	if (await exists(jsm.streams.info(config.name))) await jsm.streams.update(config.name, config);
 	else await jsm.streams.add(config);
-	if (await exists(jsm.consumers.info(config.name, WORKER)))
-		await jsm.consumers.update(config.name, WORKER, consumerConfig(lane, size));
-	else await jsm.consumers.add(config.name, consumerConfig(lane, size));
+	const subjects = [batchSubject(lane), `alarm.${lane}.relay.*`];
+	await ensureConsumer(jsm, config.name, consumerConfig(WORKER, subjects, size));
+}
+
+/** Makes the consumer of what is parked for a shard. */
+export async function ensureDrainer(jsm: JetStreamManager, lane: Lane, shard: number, size: LaneSize): Promise<void> {
+	const subjects = [`alarm.${lane}.parked.${shard}.*`];
+	await ensureConsumer(jsm, streamOf(lane), consumerConfig(drainerOf(shard), subjects, size));
+}
+
+async function ensureConsumer(jsm: JetStreamManager, stream: string, config: Partial<ConsumerConfig>): Promise<void> {
+	const name = config.durable_name ?? "";
+	if (await exists(jsm.consumers.info(stream, name))) await jsm.consumers.update(stream, name, config);
+	else await jsm.consumers.add(stream, config);
 }
 
 async function exists(info: Promise<unknown>): Promise<boolean> {

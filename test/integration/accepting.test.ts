@@ -3,13 +3,15 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { connect, DiscardPolicy } from "nats";
 import { decodeBatch, encodeItem } from "../../domain/batch.ts";
+import { BatchNumbers } from "../../domain/batch-numbers.ts";
 import { newAlarmId } from "../../domain/ids.ts";
+import { Acceptance } from "../../lib/acceptance.ts";
+import { GroupCommit } from "../../lib/group-commit.ts";
 import { findServer } from "../../ops/embedded/index.ts";
 import { freePort } from "../../ops/embedded/port.ts";
 import { streamOf } from "../../streams/lanes.ts";
-import { BatchNumbers, HEADER, LanePublisher } from "../../streams/publisher.ts";
+import { HEADER, isRefused, publishBatch } from "../../streams/publisher.ts";
 import { eventually } from "../support/eventually.ts";
-import { freeze, thaw } from "../support/freeze.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
@@ -34,18 +36,29 @@ const queuedItem = (n: number) =>
 
 test("requests at the same time ride together: few messages, gapless numbers, every item once", async () => {
 	const connection = await connect({ servers: system.servers.nats.url });
-	const numbers = new BatchNumbers();
-	const publisher = new LanePublisher("bulk", () => connection.jetstream(), numbers);
+	const numbers = new BatchNumbers("together");
+	const packer = packerOn(connection, numbers);
 	const items = Array.from({ length: 2_000 }, (_, n) => queuedItem(n));
-	await Promise.all(items.map((item) => publisher.publish(item)));
+	await Promise.all(items.map((item) => packer.add(item)));
 	const found = await readLane(connection, "bulk", numbers.epoch);
 	expect(found.map(({ number }) => number)).toEqual(found.map((_, index) => index + 1));
 	expect(found.length).toBeLessThan(items.length / 50);
 	const ids = found.flatMap(({ payload }) => decodeBatch(payload).map(({ id }) => id?.toString("base64url")));
 	expect(new Set(ids)).toEqual(new Set(items.map(({ id }) => id.toString("base64url"))));
 	expect(ids).toHaveLength(items.length);
+	expect(numbers.account()).toEqual({ epoch: "together", settled: found.length, voids: [] });
 	await connection.close();
 });
+
+/** The bulk lane of a real queue, with no outbox behind it. */
+function packerOn(connection: Awaited<ReturnType<typeof connect>>, numbers: BatchNumbers): GroupCommit {
+	const acceptance = new Acceptance(numbers, () => ({
+		publish: (batch, timeoutMs) => publishBatch(connection.jetstream(), batch, timeoutMs),
+		save: () => Promise.reject(new Error("there is no outbox")),
+		isRefused,
+	}));
+	return new GroupCommit((items, sinceMs) => acceptance.accept("bulk", items, sinceMs));
+}
 
 async function readLane(connection: Awaited<ReturnType<typeof connect>>, lane: "bulk" | "realtime", epoch: string) {
 	const manager = await connection.jetstreamManager();
@@ -59,22 +72,6 @@ async function readLane(connection: Awaited<ReturnType<typeof connect>>, lane: "
 	return found;
 }
 
-test("what waits too long behind a frozen queue is refused, and was never sent", async () => {
-	const connection = await connect({ servers: system.servers.nats.url });
-	const publisher = new LanePublisher("bulk", () => connection.jetstream(), new BatchNumbers());
-	await freeze(system.servers.nats.pid);
-	const items = Array.from({ length: 10 }, (_, n) => queuedItem(n));
-	const first = items.slice(0, 2).map((item) => publisher.publish(item));
-	const behind = items.slice(2).map((item) => publisher.publishMany([item]));
-	const [settled, late] = await Promise.all([Promise.allSettled(first), Promise.all(behind)]);
-	thaw(system.servers.nats.pid);
-	expect(settled).toMatchObject(Array(2).fill({ status: "rejected", reason: { type: "ACCEPTANCE_UNKNOWN" } }));
-	const types = late.flat().map((one) => one.status === "rejected" && one.reason.type);
-	// Two were in flight: the singles together, and one of the batches.
-	expect(types.sort()).toEqual(["ACCEPTANCE_UNKNOWN", ...Array(7).fill("OVERLOADED")]);
-	await connection.close();
-});
-
 test("a full stream refuses before anything is accepted, and says when to come again", async () => {
 	const connection = await connect({ servers: system.servers.nats.url });
 	const manager = await connection.jetstreamManager();
@@ -86,31 +83,6 @@ test("a full stream refuses before anything is accepted, and says when to come a
 	await manager.streams.update(config.name, config);
 	expect((await producer("POST", "/v1/alarms", good)).status).toBe(202);
 	await connection.close();
-});
-
-test("a frozen queue is unknown, not refused: 503 with the ids to ask about", async () => {
-	await freeze(system.servers.nats.pid);
-	try {
-		const reply = await producer("POST", "/v1/alarms", good);
-		expect(reply).toMatchObject({
-			status: 503,
-			body: { code: "ACCEPTANCE_UNKNOWN", ids: [expect.stringMatching(/^[\w-]{27}$/)] },
-		});
-		expect(reply.headers.get("retry-after")).toBe("2");
-		const bulk = await producer("POST", "/v1/alarms/bulk", { alarms: [good, { ...good, title: "" }] });
-		expect(bulk).toMatchObject({
-			status: 207,
-			body: {
-				items: [
-					{ error: { code: "ACCEPTANCE_UNKNOWN", ids: [expect.any(String)] } },
-					{ error: { code: "VALIDATION_FAILED" } },
-				],
-			},
-		});
-	} finally {
-		thaw(system.servers.nats.pid);
-	}
-	await eventually(async () => (await producer("POST", "/v1/alarms", good)).status === 202, "accepting again");
 });
 
 test("a nats-server that syncs lazily refuses the start and names the setting", async () => {

@@ -50,6 +50,17 @@ export class TestQueue {
 		return (await manager.streams.info(streamOf(lane))).cluster?.leader ?? "";
 	}
 
+	/** Payloads of all that a lane's stream holds. */
+	async texts(lane: Lane): Promise<string[]> {
+		const manager = await this.#connection.jetstreamManager();
+		const { state } = await manager.streams.info(streamOf(lane), { deleted_details: true });
+		const gone = new Set(state.deleted ?? []);
+		const texts: string[] = [];
+		for (let seq = state.first_seq; seq <= state.last_seq; seq++)
+			if (!gone.has(seq)) texts.push((await manager.streams.getMessage(streamOf(lane), { seq })).string());
+		return texts;
+	}
+
 	/** Batches that were handed to a worker and not settled by it. */
 	async inHand(lane: Lane): Promise<number> {
 		const manager = await this.#connection.jetstreamManager();

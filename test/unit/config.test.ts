@@ -38,6 +38,7 @@ describe("an environment with what is needed", () => {
 			services: [...SERVICE_NAMES],
 			streamMaxBytes: 4 * 1024 ** 3,
 			streamReplicas: 1,
+			outboxMaxBytes: 1024 ** 3,
 			workerPrefetch: 64,
 			ackWaitMs: 60_000,
 			nodeId: undefined,

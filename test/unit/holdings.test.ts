@@ -22,12 +22,14 @@ describe("what is due", () => {
 		expect(names(SHARD_HOLDINGS)).toEqual(["alarms_2026_11", "alarms_2026_12", "alarms_2027_01", "users", "failures"]);
 	});
 
-	test("in a cluster are the documents, today's ledger and two days ahead", () => {
+	test("in a cluster are the documents, today's ledger and two days ahead, the outbox and the leases", () => {
 		expect(names(CLUSTER_HOLDINGS)).toEqual([
 			"documents",
 			"ledger_2026_11_22",
 			"ledger_2026_11_23",
 			"ledger_2026_11_24",
+			"outbox",
+			"leases",
 		]);
 	});
 

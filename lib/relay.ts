@@ -1,0 +1,74 @@
+/** Puts what lies in an outbox on the queue, oldest first; the deeds are passed in. */
+
+export interface RelayLease {
+	token: number;
+	/** Of this process's `performance.now()`. */
+	untilMs: number;
+}
+
+export interface RelayDeeds<Row extends { _id: string }> {
+	/** The lease, taken or made longer; null while another process has it. */
+	lease(): Promise<RelayLease | null>;
+	release(): Promise<void>;
+	/** The oldest rows, marked with the token. */
+	claim(token: number): Promise<Row[]>;
+	/** Resolves with the queue's word that it is on disk. */
+	publish(row: Row): Promise<void>;
+	remove(token: number, ids: string[]): Promise<void>;
+}
+
+/** Published at once. */
+const WINDOW = 8;
+/** Less than that left of the lease: it is made longer first. */
+const MARGIN_MS = 3_000;
+
+/**
+ * Empties the outbox as far as the queue takes it, and tells how many batches went over. A row is removed only after its PubAck.
+ * @throws what stopped it; what was published until then has been removed.
+ */
+export async function relayAll<Row extends { _id: string }>(deeds: RelayDeeds<Row>): Promise<number> {
+	let relayed = 0;
+	for (let lease = await deeds.lease(); lease !== null; lease = await deeds.lease()) {
+		const rows = await deeds.claim(lease.token);
+		if (rows.length === 0) break;
+		relayed += await relayRows(deeds, lease, rows);
+	}
+	await deeds.release();
+	return relayed;
+}
+
+async function relayRows<Row extends { _id: string }>(
+	deeds: RelayDeeds<Row>,
+	lease: RelayLease,
+	rows: Row[],
+): Promise<number> {
+	const published: string[] = [];
+	try {
+		for (let at = 0; at < rows.length && hasTime(lease); at += WINDOW)
+			await publishSome(deeds, rows.slice(at, at + WINDOW), published);
+	} finally {
+		// Also after a lease that is over: rows that another relay has claimed meanwhile stay, for it to remove.
+		await deeds.remove(lease.token, published);
+	}
+	return published.length;
+}
+
+async function publishSome<Row extends { _id: string }>(
+	deeds: RelayDeeds<Row>,
+	rows: Row[],
+	published: string[],
+): Promise<void> {
+	const settled = await Promise.allSettled(
+		rows.map(async (row) => {
+			await deeds.publish(row);
+			published.push(row._id);
+		}),
+	);
+	const failed = settled.find((one) => one.status === "rejected");
+	if (failed !== undefined) throw failed.reason;
+}
+
+/** A process that stood still finds its lease over, and leaves the rest to whoever has it now. */
+function hasTime({ untilMs }: RelayLease): boolean {
+	return performance.now() < untilMs - MARGIN_MS;
+}

@@ -1,0 +1,189 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Binary, Document } from "mongodb";
+import type { Lane } from "../contracts/alarm.ts";
+import { Fault } from "../contracts/errors.ts";
+import type { RoutingMap } from "../contracts/routing.ts";
+import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../domain/holdings.ts";
+import { clusterTarget, type Target } from "../domain/routing.ts";
+import { insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
+import type { Clusters } from "./clusters.ts";
+import { uuidBinary } from "./collections.ts";
+import { MAJORITY } from "./documents.ts";
+import type { HeldDocument } from "./held-document.ts";
+import { findIn, insertInto, toBuffer } from "./shard-command.ts";
+
+/** Accepted batches that the queue could not take, on any service cluster, until a relay has put them on the queue. */
+
+/** One batch, as it would have been published. */
+export interface OutboxBatch {
+	lane: Lane;
+	epoch: string;
+	number: number;
+	payload: Uint8Array;
+	sinceMs: number;
+}
+
+/** What lies in the outbox of one cluster. */
+export interface OutboxDepth {
+	cluster: string;
+	batches: number;
+	bytes: number;
+	oldestMs: number | null;
+}
+
+/** One try on one cluster; two of them fit into the deadline of a creation. */
+const SAVE_MS = 700;
+/** A cluster that did not answer is asked last for so long. */
+const AVOID_MS = 2_000;
+
+export class Outbox {
+	readonly #clusters: Clusters;
+	readonly #routing: HeldDocument<RoutingMap>;
+	readonly #maxBytes: number;
+	/** By cluster: what lay there at the last look, and what this process has added since. */
+	readonly #bytes = new Map<string, number>();
+	readonly #avoidUntilMs = new Map<string, number>();
+
+	constructor(clusters: Clusters, routing: HeldDocument<RoutingMap>, maxBytes: number) {
+		this.#clusters = clusters;
+		this.#routing = routing;
+		this.#maxBytes = maxBytes;
+	}
+
+	/**
+	 * Writes the batch with majority and journal on one cluster, and on another when that one is silent.
+	 * @throws {Fault} OVERLOADED when there is no room and nothing was written, ACCEPTANCE_UNKNOWN otherwise.
+	 */
+	async save(batch: OutboxBatch): Promise<void> {
+		const roomy = this.#inOrder().filter(({ cluster }) => this.#hasRoom(cluster, batch.payload.length));
+		if (roomy.length === 0)
+			throw new Fault("OVERLOADED", "The outbox is full; nothing was accepted.", { retryAfterS: 5 });
+		for (const target of roomy.slice(0, 2)) if (await this.#trySave(target, batch)) return;
+		throw new Fault(
+			"ACCEPTANCE_UNKNOWN",
+			"Neither the queue nor the outbox answered in time; ask for the status of these ids.",
+			{
+				retryAfterS: 2,
+			},
+		);
+	}
+
+	/** Whether a batch could be saved somewhere, as far as is known. */
+	get isUsable(): boolean {
+		return this.#inOrder().some(({ cluster }) => this.#hasRoom(cluster, 0) && !this.#isAvoided(cluster));
+	}
+
+	/** Looks how full each outbox is. Clusters that do not answer are left out. */
+	async look(): Promise<OutboxDepth[]> {
+		const looked = await Promise.allSettled(this.#targets().map((target) => depthOf(this.#clusters, target)));
+		const depths = looked.filter((one) => one.status === "fulfilled").map(({ value }) => value);
+		for (const { cluster, bytes } of depths) this.#bytes.set(cluster, bytes);
+		return depths;
+	}
+
+	async #trySave(target: Target, batch: OutboxBatch): Promise<boolean> {
+		const inserted = insertInto(this.#clusters, target, [toDocument(batch)]).then(isThere, () => false);
+		const isSaved = await Promise.race([inserted, sleep(SAVE_MS, false, { ref: false })]);
+		if (isSaved) this.#bytes.set(target.cluster, (this.#bytes.get(target.cluster) ?? 0) + batch.payload.length);
+		else this.#avoidUntilMs.set(target.cluster, performance.now() + AVOID_MS);
+		return isSaved;
+	}
+
+	/** Those that are not known to be silent first. */
+	#inOrder(): Target[] {
+		return this.#targets().sort((one, other) => +this.#isAvoided(one.cluster) - +this.#isAvoided(other.cluster));
+	}
+
+	#targets(): Target[] {
+		return this.#routing.isLoaded ? outboxes(this.#clusters, this.#routing.current) : [];
+	}
+
+	#isAvoided(cluster: string): boolean {
+		return (this.#avoidUntilMs.get(cluster) ?? 0) > performance.now();
+	}
+
+	#hasRoom(cluster: string, bytes: number): boolean {
+		return (this.#bytes.get(cluster) ?? 0) + bytes <= this.#maxBytes;
+	}
+}
+
+/** The outbox of every service cluster that has one. */
+export function outboxes(clusters: Clusters, map: RoutingMap): Target[] {
+	return [...clusters.service.keys()]
+		.map((cluster) => clusterTarget(map, cluster, CLUSTER_DATABASE, CLUSTER_HOLDINGS.outbox.kind))
+		.filter((target) => target !== null);
+}
+
+/** Sorts by time, so that the oldest are relayed first; the same batch has the same one wherever it is saved. */
+function idOf({ sinceMs, epoch, number }: OutboxBatch): string {
+	return `${String(sinceMs).padStart(15, "0")}:${epoch}:${number}`;
+}
+
+function toDocument(batch: OutboxBatch): Document {
+	return { _id: idOf(batch), ...batch, payload: toBuffer(batch.payload) };
+}
+
+/** There already is as good: an earlier try was only silent. */
+function isThere(reply: WriteReply): boolean {
+	const [verdict] = insertVerdicts(reply, 1);
+	return verdict === "stored" || verdict === "taken";
+}
+
+/** A row as a relay reads it. */
+export type OutboxRow = OutboxBatch & { _id: string };
+
+/** The oldest rows, marked with the relay's token: a relay that wakes after its time removes nothing of another's. */
+export async function claimRows(
+	clusters: Clusters,
+	target: Target,
+	token: number,
+	limit: number,
+): Promise<OutboxRow[]> {
+	const rows = await findIn<Omit<OutboxRow, "payload"> & { payload: Binary | Uint8Array }>(
+		clusters,
+		target,
+		{},
+		limit,
+		{
+			sort: { _id: 1 },
+		},
+	);
+	if (rows.length === 0) return [];
+	const ids = rows.map(({ _id }) => _id);
+	const claim = {
+		q: { _id: { $in: ids }, $or: [{ token: { $exists: false } }, { token: { $lte: token } }] },
+		u: { $set: { token } },
+		multi: true,
+	};
+	await change(clusters, target, { update: target.collection, updates: [claim] });
+	return rows.map((row) => ({ ...row, payload: toBuffer(row.payload as Uint8Array) }));
+}
+
+/** Removes rows whose batch is on the queue, if this relay's claim still stands. */
+export async function removeRows(clusters: Clusters, target: Target, token: number, ids: string[]): Promise<void> {
+	if (ids.length === 0) return;
+	const deletes = [{ q: { _id: { $in: ids }, token }, limit: 0 }];
+	await change(clusters, target, { delete: target.collection, deletes });
+}
+
+async function change(clusters: Clusters, { cluster, database, uuid }: Target, command: Document): Promise<void> {
+	const reply: WriteReply = await clusters
+		.at(cluster)
+		.command(database, { ...command, collectionUUID: uuidBinary(uuid), writeConcern: MAJORITY });
+	const wrong = reply.writeErrors?.[0]?.errmsg ?? reply.writeConcernError?.errmsg;
+	if (wrong !== undefined) throw new Error(`the outbox of ${cluster} cannot be changed: ${wrong}`);
+}
+
+async function depthOf(clusters: Clusters, target: Target): Promise<OutboxDepth> {
+	const [stats, oldestMs] = await Promise.all([
+		clusters.at(target.cluster).read(target.database, { collStats: target.collection }),
+		oldestIn(clusters, target),
+	]);
+	return { cluster: target.cluster, batches: Number(stats.count), bytes: Number(stats.size), oldestMs };
+}
+
+/** Acceptance time of the oldest alarm in an outbox, null when it is empty. @throws when its cluster does not answer. */
+export async function oldestIn(clusters: Clusters, target: Target): Promise<number | null> {
+	const [row] = await findIn<{ _id: string }>(clusters, target, {}, 1, { sort: { _id: 1 }, projection: { _id: 1 } });
+	return row === undefined ? null : Number(row._id.slice(0, 15));
+}
