@@ -1,5 +1,5 @@
 import { eventually } from "../support/eventually.ts";
-import type { NodeId } from "../support/fault-system.ts";
+import type { FaultSystem, NodeId } from "../support/fault-system.ts";
 import { type Marked, send } from "../support/oracle.ts";
 import { restClient } from "../support/rest.ts";
 import type { Counted, Run, Scenario } from "../support/scenario.ts";
@@ -41,28 +41,50 @@ const EDGE_KILLED_KEYED: Scenario = {
 	judge: ({ duplicates }: Counted) => expect(duplicates).toBeGreaterThan(0),
 };
 
-const PAST_LEASE_MS = 20_000;
-
 const RELAYS_RACE: Scenario = {
 	name: "two relays racing, one frozen past its lease",
-	done: "the outbox filled with nats-server away; back again, one edge in the middle of relaying SIGSTOP for 20 s, so that the other takes over; then the same with the other edge",
+	done: "the outbox filled with nats-server away; back again, the edge that relays SIGSTOP in the middle of it until the other has taken over; SIGCONT while that one relays; three times",
 	async inject(run) {
-		for (const edge of EDGES) await freezeWhileRelaying(run, edge);
+		const edgeOf = await epochsOfEdges(run);
+		for (let round = 0; round < 3; round++) await freezeWhileRelaying(run, edgeOf);
 	},
 	judge: ({ viaOutbox }) => expect(viaOutbox).toBeGreaterThan(0),
 };
 
-/** Slow answers of the queue keep the relay busy, so that the freezing comes in the middle of it. */
-async function freezeWhileRelaying({ system, load, last }: Run, edge: NodeId): Promise<void> {
+/** By its epoch each edge: what it saves in the outbox bears it. */
+async function epochsOfEdges({ system, planted }: Run): Promise<Map<string, NodeId>> {
 	await system.nats.kill();
-	await load.acceptedMore(300);
-	for (const link of system.links("nats")) link.delay("toClient", 100);
+	const found = new Map<string, NodeId>();
+	for (const edge of EDGES) {
+		const producer = restClient(system.node(edge).now.url, system.keys.producerKey);
+		const sent = await send(producer, burstAlarm(`at ${edge}`));
+		planted.push(sent);
+		const id = "id" in sent.told ? `${sent.told.id}` : "nowhere";
+		const row = (await system.outbox()).find(({ payload }) => Buffer.from(payload.buffer).includes(id));
+		found.set(row?.epoch, edge);
+	}
+	await system.nats.revive();
+	return found;
+}
+
+/** Slow answers of the queue keep the relay busy, so that the freezing comes in the middle of it. */
+async function freezeWhileRelaying({ system, load }: Run, edgeOf: Map<string, NodeId>): Promise<void> {
+	await system.nats.kill();
+	await load.acceptedMore(600);
+	for (const link of system.links("nats")) link.delay("toClient", 300);
 	const waiting = (await system.outbox()).length;
 	await system.nats.revive();
-	await eventually(async () => (await system.outbox()).length < waiting, "the relay at work");
-	await system.node(edge).freeze();
-	await last(PAST_LEASE_MS);
+	const first = await eventually(() => relaying(system), "a relay at work", 90_000);
+	await eventually(async () => (await system.outbox()).length < waiting, "some relayed");
+	await system.node(edgeOf.get(first) as NodeId).freeze();
+	await eventually(async () => ((await relaying(system)) ?? first) !== first, "the other relay at work", 90_000);
 	await system.heal();
+}
+
+/** The epoch of whoever has the lease of an outbox now. */
+async function relaying(system: FaultSystem): Promise<string | undefined> {
+	const leases = await system.shards.all("leases");
+	return leases.find(({ until }) => until > new Date())?.holder;
 }
 
 export const WORKER_KILLED: Scenario = {
@@ -106,7 +128,7 @@ const EDGE_TERMINATED: Scenario = {
 		await load.acceptedMore(50);
 		system.link("create-1", "nats").delay("toClient", 400);
 		const edge = restClient(system.node("create-1").now.url, system.keys.producerKey);
-		const burst = Array.from({ length: BURST }, (_, n) => send(edge, burstAlarm(n)));
+		const burst = Array.from({ length: BURST }, (_, n) => send(edge, burstAlarm(`${n}`)));
 		await Promise.race(burst);
 		expect(await system.node("create-1").end("SIGTERM")).toBe("exit code 0");
 		const sent = await Promise.all(burst);
@@ -115,8 +137,14 @@ const EDGE_TERMINATED: Scenario = {
 	},
 };
 
-function burstAlarm(n: number): Marked {
-	return { userId: `burst-u${n % 50}`, category: "card", title: "t", body: "b", data: { mark: `burst-${n}` } };
+function burstAlarm(name: string): Marked {
+	return {
+		userId: `burst-${name.slice(-1)}`,
+		category: "card",
+		title: "t",
+		body: "b",
+		data: { mark: `burst-${name}` },
+	};
 }
 
 export const PROCESS_SCENARIOS: Scenario[] = [
