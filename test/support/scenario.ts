@@ -72,13 +72,23 @@ async function play(spec: Scenario): Promise<void> {
 	let left: string[] = [];
 	try {
 		const { counted, held } = await runOn(system, spec, seed);
+		counted.broken.push(...judged(spec, counted, held));
 		keep(spec, counted, system);
 		expect({ replay, broken: counted.broken.slice(0, BROKEN_SHOWN) }).toEqual({ replay, broken: [] });
-		spec.judge?.(counted, held);
 	} finally {
 		left = await system.stop();
 	}
 	expect(left).toEqual([]);
+}
+
+/** What the scenario itself finds wrong, as one more broken promise. */
+function judged({ judge }: Scenario, counted: Counted, held: Held): string[] {
+	try {
+		judge?.(counted, held);
+		return [];
+	} catch (error) {
+		return [error instanceof Error ? error.message : String(error)];
+	}
 }
 
 async function runOn(system: FaultSystem, spec: Scenario, seed: number) {

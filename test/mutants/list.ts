@@ -1,0 +1,124 @@
+/** One way to break a promise: a change of the source, and the quick tests that have to notice it. */
+export interface Mutant {
+	name: string;
+	/** What no longer holds. */
+	promise: string;
+	file: string;
+	/** Stands exactly once in the file. */
+	find: string;
+	replace: string;
+	suite: Suite;
+}
+
+/** Tests, as jest selects them. */
+export interface Suite {
+	project: "unit" | "integration";
+	/** A pattern of paths. */
+	paths: string;
+	/** A pattern of test names; all of the suite without it. */
+	tests?: string;
+}
+
+const WORKER: Suite = { project: "integration", paths: "integration/worker", tests: "not acked|fenced" };
+const OUTBOX: Suite = { project: "integration", paths: "integration/outbox", tests: "while the queue stands still" };
+const RELAY: Suite = { project: "integration", paths: "integration/relay" };
+const VERDICTS: Suite = { project: "unit", paths: "unit/verdicts" };
+
+export const MUTANTS: Mutant[] = [
+	{
+		name: "ack before the write",
+		promise: "a batch leaves the queue only when all of it is safe",
+		file: "streams/worker.ts",
+		find: "			const safe = await this.#handle(",
+		replace: "			for (const message of messages) message.ack();\n			const safe = await this.#handle(",
+		suite: WORKER,
+	},
+	{
+		name: "an empty error list is success",
+		promise: "what does not add up is unknown",
+		file: "domain/verdicts.ts",
+		find: "if (!addsUp(reply, errors, count))",
+		replace: "if (errors.length > 0 && !addsUp(reply, errors, count))",
+		suite: VERDICTS,
+	},
+	{
+		name: "a fence ignored",
+		promise: "what a fence rejects is not stored",
+		file: "domain/verdicts.ts",
+		find: 'if (code === FENCED) return "fenced";',
+		replace: 'if (code === FENCED) return "stored";',
+		suite: WORKER,
+	},
+	{
+		name: "no outbox",
+		promise: "with the queue away alarms are accepted all the same",
+		file: "lib/acceptance.ts",
+		find: "			await disks.save(batch);",
+		replace: "			throw unknown();",
+		suite: OUTBOX,
+	},
+	{
+		name: "an outbox that only says so",
+		promise: "202 means that a disk has it",
+		file: "lib/acceptance.ts",
+		find: "			await disks.save(batch);",
+		replace: "			disks.save;",
+		suite: OUTBOX,
+	},
+	{
+		name: "relayed rows removed before the PubAck",
+		promise: "a row leaves the outbox only when the queue has it",
+		file: "lib/relay.ts",
+		find: "			await deeds.publish(row);\n			published.push(row._id);",
+		replace: "			published.push(row._id);\n			await deeds.publish(row);",
+		suite: RELAY,
+	},
+	{
+		name: "a relay that removes what another has claimed",
+		promise: "a frozen relay that wakes does no harm",
+		file: "stores/outbox.ts",
+		find: "q: { _id: { $in: ids }, token }, limit: 0",
+		replace: "q: { _id: { $in: ids } }, limit: 0",
+		suite: RELAY,
+	},
+	{
+		name: "two relays at once",
+		promise: "one relay at a time",
+		file: "stores/lease.ts",
+		find: '$or: [{ $eq: ["$holder", holder] }, IS_OVER]',
+		replace: "$or: [true]",
+		suite: RELAY,
+	},
+	{
+		name: "discard old",
+		promise: "a full stream refuses, and throws nothing away",
+		file: "streams/lanes.ts",
+		find: "discard: DiscardPolicy.New,",
+		replace: "discard: DiscardPolicy.Old,",
+		suite: { project: "integration", paths: "integration/accepting", tests: "a full stream refuses" },
+	},
+	{
+		name: "a stream that discards the old is taken",
+		promise: "a server with a wrong setting is refused",
+		file: "streams/lanes.ts",
+		find: 'must(config.discard === DiscardPolicy.New, "discard"',
+		replace: 'must(true, "discard"',
+		suite: { project: "integration", paths: "integration/accepting", tests: "discards the old" },
+	},
+	{
+		name: "a lazy nats-server is taken",
+		promise: "what is acknowledged survives a power cut",
+		file: "streams/preflight.ts",
+		find: "if (jetstream.config.sync_always === true)",
+		replace: "if (jetstream.config)",
+		suite: { project: "integration", paths: "integration/accepting", tests: "syncs lazily" },
+	},
+	{
+		name: "the low-watermark ignores the outbox",
+		promise: "an accepted alarm is never called unknown",
+		file: "services/alarm.consume.service.ts",
+		find: "[...queued, ...saved.map(",
+		replace: "[...queued, ...saved.slice(saved.length).map(",
+		suite: { project: "integration", paths: "integration/watermark" },
+	},
+];
