@@ -26,8 +26,102 @@ async function killEdges({ system, load, chance, last }: Run): Promise<void> {
 	}
 }
 
+/** A pair of steps of a creation edge, and how to bring it to stand between the two. */
+interface Between {
+	steps: string;
+	reach(run: Run): Promise<void>;
+}
+
+const EDGE = "create-1";
+const links = ({ system }: Run) => ({
+	nats: system.link(EDGE, "nats"),
+	databases: (["c0", "c1"] as const).map((name) => system.link(EDGE, name)),
+});
+
+/** Batches go to the outbox, because the queue does not answer this edge. */
+async function byTheOutbox(run: Run): Promise<void> {
+	const before = run.load.answers.length;
+	links(run).nats.drop("toClient");
+	const isSaved = () => run.load.answers.slice(before).some(({ told }) => told.is === "ok" && told.via === "outbox");
+	await eventually(isSaved, "a creation by the outbox");
+}
+
+/** The outbox is full of batches, the queue is back and slow, and the relay has claimed some. */
+async function inTheRelay(run: Run): Promise<void> {
+	const { system, load } = run;
+	await system.nats.kill();
+	await load.acceptedMore(200);
+	links(run).nats.delay("toClient", 300);
+	await system.nats.revive();
+	await eventually(async () => (await system.outbox()).some(({ token }) => token !== undefined), "a claim");
+}
+
+const PAIRS: Between[] = [
+	{
+		steps: "the batch is sent to the queue | the queue has it",
+		reach: async (run) => {
+			links(run).nats.drop("toServer");
+			await run.last(400);
+		},
+	},
+	{
+		steps: "the queue has it | the edge has its PubAck",
+		reach: async (run) => {
+			links(run).nats.drop("toClient");
+			await run.last(400);
+		},
+	},
+	{
+		steps: "the batch is sent to the outbox | the outbox has it",
+		reach: async (run) => {
+			await byTheOutbox(run);
+			for (const link of links(run).databases) link.drop("toServer");
+			await run.last(400);
+		},
+	},
+	{
+		steps: "the outbox has it | the edge has its word",
+		reach: async (run) => {
+			await byTheOutbox(run);
+			for (const link of links(run).databases) link.drop("toClient");
+			await run.last(400);
+		},
+	},
+	{ steps: "the relay has claimed a batch | the queue has it", reach: inTheRelay },
+	{
+		steps: "the queue has a relayed batch | it is removed from the outbox",
+		reach: async (run) => {
+			await inTheRelay(run);
+			for (const link of links(run).databases) link.drop("toServer");
+			await run.last(3_000);
+		},
+	},
+	{
+		steps: "the outbox has removed it | the relay has heard so",
+		reach: async (run) => {
+			await inTheRelay(run);
+			for (const link of links(run).databases) link.drop("toClient");
+			await run.last(3_000);
+		},
+	},
+];
+
+const EDGE_BETWEEN_STEPS: Scenario = {
+	name: "a creation node killed between each pair of its steps",
+	done: `the only creation edge is brought to stand by its proxies between two steps, then kill -9 and a start: ${PAIRS.map(({ steps }) => steps.replace(" | ", " / ")).join("; ")}`,
+	system: { nodes: [EDGE, "consume-1"] },
+	async inject(run) {
+		for (const { reach } of PAIRS) {
+			await run.load.acceptedMore(30);
+			await reach(run);
+			await run.system.node(EDGE).kill();
+			await run.system.heal();
+		}
+	},
+};
+
 const EDGE_KILLED: Scenario = {
-	name: "a creation node killed between any two of its steps",
+	name: "a creation node killed at random moments",
 	done: `a creation edge kill -9 ${KILLS} times at random moments, half of them while the queue does not answer it and its batches go to the outbox`,
 	load: { perSecond: 100 },
 	inject: killEdges,
@@ -148,5 +242,13 @@ function burstAlarm(name: string): Marked {
 }
 
 export const PROCESS_SCENARIOS: Scenario[] = [
-	...[EDGE_KILLED, EDGE_KILLED_KEYED, RELAYS_RACE, WORKER_KILLED, WORKER_TERMINATED, EDGE_TERMINATED],
+	...[
+		EDGE_BETWEEN_STEPS,
+		EDGE_KILLED,
+		EDGE_KILLED_KEYED,
+		RELAYS_RACE,
+		WORKER_KILLED,
+		WORKER_TERMINATED,
+		EDGE_TERMINATED,
+	],
 ];

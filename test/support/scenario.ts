@@ -104,13 +104,13 @@ async function runOn(system: FaultSystem, spec: Scenario, seed: number) {
 	} finally {
 		await load.stop();
 	}
-	const healedMs = performance.now();
+	const stoppedMs = performance.now();
 	// What has not drained is in the verdict: the oracle finds it where it is.
 	const stuck = await system.drain().then(
 		() => [],
 		(error: Error) => [error.message],
 	);
-	const drainMs = performance.now() - healedMs;
+	const drainMs = performance.now() - stoppedMs;
 	const held = await system.held();
 	const broken = [...stuck, ...brokenAfterDrain([...load.answers, ...planted], held)];
 	return { counted: count(spec, seed, load, held, drainMs, broken), held };
