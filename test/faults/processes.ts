@@ -154,9 +154,10 @@ async function epochsOfEdges({ system, planted }: Run): Promise<Map<string, Node
 		const sent = await send(producer, burstAlarm(`at ${edge}`));
 		planted.push(sent);
 		const id = "id" in sent.told ? `${sent.told.id}` : "nowhere";
-		const row = (await system.outbox()).find(({ payload }) => Buffer.from(payload.buffer).includes(id));
+		const row = (await system.outbox()).find(({ payload }) => Buffer.from(payload).includes(id));
 		found.set(row?.epoch, edge);
 	}
+	expect(found.size).toBe(EDGES.length);
 	await system.nats.revive();
 	return found;
 }
