@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { Command } from "commander";
 import { endOf } from "../../ops/embedded/server-process.ts";
+import { processesNaming } from "../support/processes.ts";
 import { MUTANTS, type Mutant, type Suite } from "./list.ts";
 
 /**
@@ -51,7 +52,7 @@ function copyTree(): string {
 		mkdirSync(join(copy, dirname(file)), { recursive: true });
 		cpSync(join(ROOT, file), join(copy, file), { dereference: true });
 	}
-	mkdirSync(join(copy, ".run"));
+	for (const folder of [".run", "tmp"]) mkdirSync(join(copy, folder));
 	symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
 	symlinkSync(join(ROOT, ".run", "bin"), join(copy, ".run", "bin"));
 	return copy;
@@ -103,16 +104,23 @@ async function runTests(copy: string, { project, paths, tests }: Suite): Promise
 	const file = join(copy, ".run", "outcome.json");
 	rmSync(file, { force: true });
 	const which = ["--selectProjects", project, "--testPathPatterns", paths, ...(tests ? ["-t", tests] : [])];
-	const how = ["--maxWorkers", "1", "--silent", "--json", "--outputFile", file];
+	const how = ["--maxWorkers", "1", "--silent", "--forceExit", "--json", "--outputFile", file];
 	const child = spawn(process.execPath, [join("node_modules", "jest", "bin", "jest.js"), ...which, ...how], {
 		cwd: copy,
 		stdio: "ignore",
+		env: { ...process.env, TMPDIR: join(copy, "tmp") },
 	});
 	// Told to stop it ends its servers, too.
 	const timer = setTimeout(() => child.kill("SIGINT"), LIMIT_MS);
 	await endOf(child);
 	clearTimeout(timer);
+	endLeftOvers(copy);
 	return readOutcome(file);
+}
+
+/** A test that goes red half-way may leave its servers behind; all of them work in the copy's own temporary folder. */
+function endLeftOvers(copy: string): void {
+	for (const line of processesNaming(join(copy, "tmp"))) process.kill(Number.parseInt(line, 10), "SIGKILL");
 }
 
 function readOutcome(file: string): Outcome | null {
