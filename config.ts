@@ -14,6 +14,8 @@ export interface ClusterAddress {
 export interface Config {
 	port: number;
 	bindAddress: string;
+	/** 0: none. */
+	metricsPort: number;
 	natsUrl: string;
 	natsMonitorUrls: string[];
 	serviceClusters: ClusterAddress[];
@@ -69,11 +71,22 @@ function clusterAddress(part: string): ClusterAddress {
 	if (name === undefined || uri === undefined) {
 		throw new Error(`"${withoutPassword(part)}" must look like c0=mongodb://host:port; separate clusters by ";"`);
 	}
+	refuseWeakConcern(name, uri);
 	return { name, uri };
+}
+
+/** What an address says of writes would hold for whatever does not say it itself. */
+function refuseWeakConcern(name: string, uri: string): void {
+	const options = new URLSearchParams(uri.split("?")[1] ?? "");
+	const w = options.get("w") ?? "majority";
+	const journal = options.get("journal") ?? "true";
+	if (w !== "majority") throw new Error(`the address of ${name} says w=${w}; it must be w=majority, or leave it out`);
+	if (journal !== "true") throw new Error(`the address of ${name} says journal=${journal}; leave it out`);
 }
 
 const mongoUri = makeValidator<string>((text) => {
 	if (!/^mongodb(\+srv)?:\/\/\S+$/.test(text)) throw new Error(`"${withoutPassword(text)}" must begin with mongodb://`);
+	refuseWeakConcern("the meta database", text);
 	return text;
 });
 
@@ -106,6 +119,7 @@ export function withoutPassword(text: string): string {
 const SPEC = {
 	PORT: wholeNumber(0, 65_535)({ default: 3000, desc: "port of the gateway" }),
 	BIND_ADDRESS: str({ default: "0.0.0.0", desc: "address the gateway listens on" }),
+	METRICS_PORT: wholeNumber(0, 65_535)({ default: 0, desc: "port of this process's metrics; 0 is off" }),
 	NATS_URL: urlList(/^(nats|tls):\/\//, "nats://host:4222")({ desc: "nats://host:port, several by comma" }),
 	NATS_MONITOR_URLS: urlList(
 		/^https?:\/\//,
@@ -153,6 +167,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 	return {
 		port: read.PORT,
 		bindAddress: read.BIND_ADDRESS,
+		metricsPort: read.METRICS_PORT,
 		natsUrl: read.NATS_URL.join(","),
 		natsMonitorUrls: read.NATS_MONITOR_URLS,
 		serviceClusters: read.MONGO_SERVICE_URIS,

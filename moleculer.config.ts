@@ -3,6 +3,8 @@ import type { Config } from "./config.ts";
 import { backgroundBus } from "./lib/background-bus.ts";
 import { drainGateway } from "./lib/drain-gateway.ts";
 import { localCalls } from "./lib/local-calls.ts";
+import { metricsServer } from "./lib/metrics-server.ts";
+import { refusalCounts } from "./lib/refusal-counts.ts";
 
 const LOST_CALL = new Set(["REQUEST_TIMEOUT", "REQUEST_REJECTED"]);
 
@@ -15,7 +17,13 @@ export default function brokerOptions(config: Config): BrokerOptions {
 			type: "NATS",
 			options: { url: config.natsUrl, reconnectTimeWait: 500, pingInterval: 1_000, maxPingOut: 2, timeout: 2_000 },
 		},
-		middlewares: [backgroundBus(), drainGateway(), localCalls()],
+		middlewares: [
+			backgroundBus(),
+			drainGateway(),
+			localCalls(),
+			refusalCounts(),
+			metricsServer(config.metricsPort, config.bindAddress),
+		],
 		requestTimeout: 5_000,
 		// A node that was killed stays in the registry until its heartbeat is missed: after a few lost calls it gets no more.
 		// Not on the edges, whose calls are local: it would only cost.
@@ -36,6 +44,7 @@ export default function brokerOptions(config: Config): BrokerOptions {
 		skipProcessEventRegistration: true,
 		// `$node.options` would tell every node on the bus the address of the transporter, password and all.
 		internalServices: { $node: { actions: { options: false } } },
+		// They would wrap every action; ours are in lib/metrics.ts.
 		metrics: { enabled: false },
 		logger: {
 			type: "Pino",

@@ -5,9 +5,11 @@ import type {
 	InboxAlarm,
 	InboxFilter,
 	InboxPage,
+	Lane,
 	NewAlarm,
 	UnreadCount,
 } from "./alarm.ts";
+import type { DelayCounts, Lag } from "./lag.ts";
 import type { RoutingMap } from "./routing.ts";
 
 /** The whole inter-service API, one line each: `service.action: (params) => result`. */
@@ -21,8 +23,11 @@ export interface Actions {
 	"alarm.query.readAll": (mark: { userId: string; category?: string; before?: string }) => { before: string };
 	"alarm.query.hide": (key: { userId: string; id: string }) => null;
 	"alarm.query.status": (key: { id: string }) => AlarmStatus;
+	/** Of this worker alone, in the last five to six minutes. */
+	"alarm.consume.delays": (none: Record<never, never>) => Record<Lane, DelayCounts>;
 	"shard.router.map": (none: Record<never, never>) => RoutingMap;
 	"shard.router.ensureCollections": (none: Record<never, never>) => { created: string[] };
+	"shard.router.lag": (none: Record<never, never>) => Lag;
 }
 
 /** News that is nice to have at once; each is also found by polling, because an event sent while the bus is down is lost. */

@@ -30,6 +30,13 @@ export function encodeItem(id: AlarmId, queued: QueuedAlarm): Item {
 	return { id, shown, line, bytes: Buffer.byteLength(line) + 1, acceptedAtMs: queued.acceptedAtMs };
 }
 
+/** An item as it is parked: its line as it came, with its id in front where that could not be read. */
+export function parkedItem(id: AlarmId, line: string, acceptedAtMs: number): Item {
+	const shown = showId(id);
+	const known = line.startsWith(shown) ? line : `${shown} ${line}`;
+	return { id, shown, line: known, bytes: Buffer.byteLength(known) + 1, acceptedAtMs };
+}
+
 /** Written line by line into one buffer: joining and encoding the whole again would cost a tenth of a bulk request. */
 export function encodeBatch(items: Item[]): Buffer {
 	const payload = Buffer.allocUnsafe(items.reduce((sum, { bytes }) => sum + bytes, 0));

@@ -68,13 +68,18 @@ function guarded({ access, params, handler, ...rest }: AnyAction): object {
 
 /** A context inside a handler; a broker in tests and `started`. */
 interface Calling {
-	call<R, P>(action: string, params: P, opts?: { meta?: Meta }): Promise<R>;
+	call<R, P>(action: string, params: P, opts?: CallOptions): Promise<R>;
+}
+interface CallOptions {
+	meta?: Meta;
+	/** The one node that is to answer. */
+	nodeID?: string;
 }
 export function call<A extends ActionName>(
 	from: Calling,
 	action: A,
 	params: Params<A>,
-	opts?: { meta?: Meta },
+	opts?: CallOptions,
 ): Promise<Result<A>> {
 	return from.call<Result<A>, Params<A>>(action, params, opts);
 }

@@ -11,7 +11,7 @@ import { addReadinessCheck } from "../lib/readiness.ts";
 import { type RelayDeeds, relayAll } from "../lib/relay.ts";
 import { releaseLease, takeLease } from "../stores/lease.ts";
 import { writeAccount } from "../stores/ledger.ts";
-import { claimRows, Outbox, type OutboxRow, outboxes, removeRows } from "../stores/outbox.ts";
+import { claimRows, Outbox, type OutboxRow, removeRows } from "../stores/outbox.ts";
 import { isRefused, publishBatch, publishProbe, relayBatch } from "../streams/publisher.ts";
 import { type HasStreams, jetstream } from "./jetstream.mixin.ts";
 import { type HasRouting, routing } from "./routing.mixin.ts";
@@ -105,11 +105,9 @@ async function relayOnce(service: Creator): Promise<void> {
 }
 
 async function relayEach(service: Creator): Promise<void> {
-	const depths = await service.outbox.look();
+	const filled = await service.outbox.filled();
 	if (service.streams.jetstream === null || service.acceptance.trouble !== null) return;
-	const filled = new Set(depths.filter(({ batches }) => batches > 0).map(({ cluster }) => cluster));
-	const targets = outboxes(service.clusters, service.routing.current).filter(({ cluster }) => filled.has(cluster));
-	for (const target of targets) await relayTarget(service, target);
+	for (const target of filled) await relayTarget(service, target);
 }
 
 async function relayTarget(service: Creator, target: Target): Promise<void> {

@@ -3,10 +3,12 @@ import { join } from "node:path";
 import { type Middleware, ServiceBroker } from "moleculer";
 import { readConfig } from "../config.ts";
 import type { Meta } from "../contracts/actions.ts";
+import { call } from "../lib/service.ts";
 import brokerOptions from "../moleculer.config.ts";
+import { lagTable } from "./lag-table.ts";
 
 /**
- * Moleculer's console on the bus, as an operator: `npm run repl`, then `nodes`, `services`, `call shard.router.map`.
+ * Moleculer's console on the bus, as an operator: `npm run repl`, then `nodes`, `services`, `lag`, `call shard.router.map`.
  * Takes the addresses and the operator's key from the local start, or from the environment and OPS_KEY.
  */
 
@@ -45,12 +47,24 @@ function asOperator(auth: string | undefined): Middleware {
 	} as unknown as Middleware;
 }
 
+const LAG = {
+	command: "lag",
+	description: "How late alarms are and what waits where",
+	async action(broker: ServiceBroker) {
+		console.log(lagTable(await call(broker, "shard.router.lag", {})));
+	},
+};
+
 async function main(): Promise<void> {
 	const local = readLocal();
 	const config = readConfig(environmentOf(local));
-	const options = brokerOptions({ ...config, nodeId: `repl-${process.pid}` });
+	const options = brokerOptions({ ...config, metricsPort: 0, nodeId: `repl-${process.pid}` });
 	const key = process.env.OPS_KEY ?? local.opsKey;
-	const broker = new ServiceBroker({ ...options, middlewares: [...(options.middlewares ?? []), asOperator(key)] });
+	const broker = new ServiceBroker({
+		...options,
+		middlewares: [...(options.middlewares ?? []), asOperator(key)],
+		replOptions: { customCommands: [LAG] },
+	});
 	await broker.start();
 	broker.repl();
 }

@@ -1,41 +1,65 @@
 import type { Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
 import { LANES, type Lane } from "../contracts/alarm.ts";
-import { decodeBatch } from "../domain/batch.ts";
+import { NOTHING } from "../contracts/rules.ts";
+import { recentDelays } from "../domain/delay-record.ts";
 import { lowWatermark } from "../domain/low-watermark.ts";
-import { type Decision, triage } from "../domain/triage.ts";
+import type { HasAdmission } from "../lib/admission.ts";
+import { showDelays } from "../lib/delay-metric.ts";
+import { metricsOf } from "../lib/metrics.ts";
 import { defineService } from "../lib/service.ts";
+import { admission } from "../mixins/admission.mixin.ts";
 import { type HasStreams, jetstream } from "../mixins/jetstream.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
-import { type Outcome, takeIn } from "../stores/intake.ts";
-import { type LedgerRow, writeLedger } from "../stores/ledger.ts";
+import { drainParked, type HasStoring, newDelays, storeRound } from "../mixins/storing.ts";
 import { publishLowWatermark } from "../stores/low-watermark.ts";
 import { oldestIn, outboxes } from "../stores/outbox.ts";
-import { backlogOf } from "../streams/backlog.ts";
-import { ensureLane, laneSize } from "../streams/lanes.ts";
-import { type Delivery, LaneWorker } from "../streams/worker.ts";
+import { ClusterBreakers } from "../stores/patience.ts";
+import { backlogOf, type LaneBacklog } from "../streams/backlog.ts";
+import { Drainers } from "../streams/drainers.ts";
+import { ensureLane, laneSize, WORKER } from "../streams/lanes.ts";
+import { LaneWorker } from "../streams/worker.ts";
 
-interface Vars extends HasRouting, HasStreams {
+interface Vars extends HasRouting, HasAdmission, HasStreams, HasStoring {
 	workers: LaneWorker[];
-	watermarkTimer: NodeJS.Timeout;
+	drainers: Map<Lane, Drainers>;
+	backlogTimer: NodeJS.Timeout;
 }
 
-const WATERMARK_MS = 1_000;
+const BACKLOG_MS = 1_000;
+/** Longest wait before a batch comes again that could neither be stored nor parked. */
+const MOST_RETRY_MS = 15_000;
 
 /** Stores what was accepted: many batches at a time, one slot per id, acked after everything is safe. */
 export default function alarmConsume(config: Config): ServiceSchema {
 	return defineService<"alarm.consume", Vars>({
 		name: "alarm.consume",
-		mixins: [routing(config), jetstream(config, "consume")],
-		actions: {},
+		mixins: [routing(config), jetstream(config, "consume"), admission(config)],
+		actions: {
+			delays: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					const { realtime, bulk } = this.delays;
+					const nowMs = Date.now();
+					return { realtime: recentDelays(realtime, nowMs), bulk: recentDelays(bulk, nowMs) };
+				},
+			},
+		},
 		async started() {
+			this.metrics = metricsOf(this.broker);
+			this.delays = newDelays(Date.now());
+			showDelays(this.metrics, (lane) => this.delays[lane].total);
+			this.breakers = new ClusterBreakers();
+			this.drainers = new Map(LANES.map((lane) => [lane, drainersOf(this, config, lane)]));
 			this.workers = LANES.map((lane) => workerOf(this, config, lane));
 			for (const worker of this.workers) worker.start();
-			this.watermarkTimer = setInterval(() => void publishWatermark(this), WATERMARK_MS).unref();
+			this.backlogTimer = setInterval(() => void lookAtBacklog(this), BACKLOG_MS).unref();
 		},
 		async stopped() {
-			clearInterval(this.watermarkTimer);
-			await Promise.all((this.workers ?? []).map((worker) => worker.stop()));
+			clearInterval(this.backlogTimer);
+			const loops = [...(this.workers ?? []), ...(this.drainers?.values() ?? [])];
+			await Promise.all(loops.map((loop) => loop.stop()));
 		},
 	});
 }
@@ -43,68 +67,52 @@ export default function alarmConsume(config: Config): ServiceSchema {
 function workerOf(service: Service & Vars, config: Config, lane: Lane): LaneWorker {
 	return new LaneWorker(service.streams, (deliveries) => storeRound(service, lane, deliveries), {
 		lane,
+		consumer: WORKER,
 		prefetch: config.workerPrefetch,
+		mostRetryMs: MOST_RETRY_MS,
 		prepare: async () => ensureLane(await service.streams.manager(), lane, laneSize(config)),
 		workingMs: config.ackWaitMs / 3,
 		onError: (error) => service.logger.error(`the ${lane} worker: ${error instanceof Error ? error.stack : error}`),
 	});
 }
 
-/** Stores the items of many batches together, then writes the ledger of those that are wholly safe. */
-async function storeRound(service: HasRouting & Service, lane: Lane, deliveries: Delivery[]): Promise<boolean[]> {
-	const nowMs = Date.now();
-	const batches = deliveries.map((delivery) =>
-		decodeBatch(delivery.payload).map((item, index) => triage(item, nowMs, { ...delivery, lane, index })),
-	);
-	const { clusters, routing } = service;
-	const onError = (error: unknown) => service.logger.error(`the ${lane} worker: ${error}`);
-	const outcomes = await takeIn({ clusters, routing, lane, nowMs: Date.now, onError }, batches.flat());
-	const ofBatch = cut(outcomes, batches);
-	const safe = ofBatch.map((some) => some.every((outcome) => outcome.safe));
-	const rows = deliveries.map((delivery, at) => ledgerRow(lane, delivery, batches[at] ?? [], ofBatch[at] ?? []));
-	const safeRows = rows.filter((_, at) => safe[at]);
-	if (safeRows.length > 0) await writeLedger(clusters, routing.current, safeRows, nowMs);
-	reportUnsafe(service, lane, outcomes);
-	return safe;
-}
-
-function cut(outcomes: Outcome[], batches: Decision[][]): Outcome[][] {
-	let at = 0;
-	return batches.map((batch) => {
-		at += batch.length;
-		return outcomes.slice(at - batch.length, at);
+function drainersOf(service: Service & Vars, config: Config, lane: Lane): Drainers {
+	return new Drainers(service.streams, (deliveries) => drainParked(service, lane, deliveries), {
+		lane,
+		size: laneSize(config),
+		onError: (error) => service.logger.error(`draining what is parked on ${lane}: ${error}`),
 	});
 }
 
-function ledgerRow(
-	lane: Lane,
-	{ epoch, number, streamTimeMs }: Delivery,
-	batch: Decision[],
-	outcomes: Outcome[],
-): LedgerRow {
-	const counts = { stored: 0, taken: 0, failed: 0 };
-	for (const outcome of outcomes) if (outcome.safe) counts[outcome.as]++;
-	return { epoch, number, lane, ids: batch.map(({ id }) => id), counts, publishedAtMs: streamTimeMs };
-}
-
-function reportUnsafe(service: Service, lane: Lane, outcomes: Outcome[]): void {
-	const unsafe = outcomes.filter((outcome) => !outcome.safe);
-	const [first] = unsafe;
-	if (first !== undefined)
-		service.logger.warn(`${lane}: ${unsafe.length} of ${outcomes.length} alarms come again, because ${first.why}`);
-}
-
-async function publishWatermark({ clusters, routing, streams, logger }: Service & Vars): Promise<void> {
-	if (streams.jetstream === null) return;
+/** Publishes the low-watermark, and sees to it that whatever is parked has its drainer. */
+async function lookAtBacklog(service: Service & Vars): Promise<void> {
+	if (service.streams.jetstream === null) return;
 	try {
 		const askedMs = Date.now();
-		// Outboxes first: what is relayed in between is then found in the streams. One that does not answer holds the watermark.
-		const saved = await Promise.all(outboxes(clusters, routing.current).map((target) => oldestIn(clusters, target)));
-		const manager = await streams.manager();
+		// Outboxes first: what is relayed in between is then found in the streams.
+		const saved = await outboxesOldest(service);
+		const manager = await service.streams.manager();
 		const queued = await Promise.all(LANES.map((lane) => backlogOf(manager, lane)));
-		const backlogs = [...queued, ...saved.map((oldestMs) => ({ oldestMs }))];
-		await publishLowWatermark(clusters, lowWatermark(backlogs, askedMs));
+		await fitDrainers(service, queued);
+		if (saved !== null) await publishLowWatermark(service.clusters, lowWatermark([...queued, ...saved], askedMs));
 	} catch (error) {
-		logger.debug(`the low-watermark was not published: ${error}`);
+		service.logger.debug(`the low-watermark was not published: ${error}`);
 	}
+}
+
+/** Null when an outbox does not answer: then the watermark stays where it is. */
+async function outboxesOldest({
+	clusters,
+	routing: held,
+}: Service & Vars): Promise<{ oldestMs: number | null }[] | null> {
+	try {
+		const oldest = outboxes(clusters, held.current).map((target) => oldestIn(clusters, target));
+		return (await Promise.all(oldest)).map((oldestMs) => ({ oldestMs }));
+	} catch {
+		return null;
+	}
+}
+
+async function fitDrainers({ drainers }: Service & Vars, queued: LaneBacklog[]): Promise<void> {
+	await Promise.all(LANES.map((lane, at) => drainers.get(lane)?.fit(queued[at]?.parked ?? new Map())));
 }

@@ -1,11 +1,12 @@
 import type { ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
-import { type BulkItem, LANES, type NewAlarm } from "../contracts/alarm.ts";
+import { type Accepted, type BulkItem, LANES, type NewAlarm } from "../contracts/alarm.ts";
 import { BULK, NEW_ALARM } from "../contracts/rules.ts";
 import { invalid } from "../domain/invalid.ts";
 import { prepare, type Submission } from "../domain/submission.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import type { GroupCommit } from "../lib/group-commit.ts";
+import { type Metrics, metricsOf } from "../lib/metrics.ts";
 import { toProblem } from "../lib/problem.ts";
 import { defineService } from "../lib/service.ts";
 import { shapeCheck } from "../lib/shape.ts";
@@ -13,7 +14,9 @@ import { acceptance, type HasAcceptance } from "../mixins/acceptance.mixin.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 import { clock } from "../mixins/clock.mixin.ts";
 
-interface Vars extends HasAcceptance, HasAdmission {}
+interface Vars extends HasAcceptance, HasAdmission {
+	metrics: Metrics;
+}
 
 /** Waiting, publishing and the outbox take less; a node that is silent for three seconds is lost. */
 const CREATION_MS = 3_000;
@@ -33,6 +36,7 @@ export default function alarmCreate(config: Config): ServiceSchema {
 				async handler(ctx, caller) {
 					const { item, lane, acceptedAtMs } = prepare(ctx.params, caller.name, Date.now(), "realtime");
 					const via = await this.packers[lane].add(item);
+					this.metrics.accepted(lane, via);
 					return {
 						id: item.shown,
 						status: "accepted",
@@ -48,11 +52,14 @@ export default function alarmCreate(config: Config): ServiceSchema {
 				async handler(ctx, caller) {
 					const nowMs = Date.now();
 					const prepared = ctx.params.alarms.map((alarm) => prepareItem(alarm, caller.name, nowMs));
-					const items = await acceptAll(this.packers, prepared);
+					const items = await acceptAll(this, prepared);
 					const accepted = items.filter((item) => "id" in item).length;
 					return { accepted, rejected: items.length - accepted, items };
 				},
 			},
+		},
+		async started() {
+			this.metrics = metricsOf(this.broker);
 		},
 	});
 }
@@ -73,7 +80,7 @@ function itemError(error: unknown): BulkItem {
 	return { error: { code, message: detail, ...(faults && { faults }), ...(ids && { ids }) } };
 }
 
-async function acceptAll(packers: HasAcceptance["packers"], prepared: (Submission | BulkItem)[]): Promise<BulkItem[]> {
+async function acceptAll({ packers, metrics }: Vars, prepared: (Submission | BulkItem)[]): Promise<BulkItem[]> {
 	const submissions = prepared.filter((one) => "item" in one);
 	const done = new Map<Submission, BulkItem>();
 	await Promise.all(
@@ -82,6 +89,7 @@ async function acceptAll(packers: HasAcceptance["packers"], prepared: (Submissio
 				packers[lane],
 				submissions.filter((one) => one.lane === lane),
 				done,
+				(via) => metrics.accepted(lane, via),
 			),
 		),
 	);
@@ -92,10 +100,12 @@ async function acceptLane(
 	packer: GroupCommit,
 	submissions: Submission[],
 	done: Map<Submission, BulkItem>,
+	onAccepted: (via: Accepted["via"]) => void,
 ): Promise<void> {
 	const settled = await packer.addMany(submissions.map(({ item }) => item));
 	submissions.forEach((submission, index) => {
 		const one = settled[index];
+		if (one?.status === "fulfilled") onAccepted(one.value);
 		done.set(
 			submission,
 			one?.status === "fulfilled" ? { id: submission.item.shown } : unknownItem(submission, one?.reason),

@@ -9,6 +9,7 @@ import { invalid } from "../domain/invalid.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { isDraining } from "../lib/drain-gateway.ts";
 import { readJsonBody } from "../lib/json-body.ts";
+import { sendMetrics } from "../lib/metrics-server.ts";
 import { type Problem, toProblem } from "../lib/problem.ts";
 import { readinessOf } from "../lib/readiness.ts";
 import { admission } from "../mixins/admission.mixin.ts";
@@ -40,6 +41,7 @@ const ALIASES = {
 	"PATCH /v1/users/:userId/alarms/:id": "alarm.query.mark",
 	"DELETE /v1/users/:userId/alarms/:id": "alarm.query.hide",
 	"GET /v1/ops/map": "shard.router.map",
+	"GET /v1/ops/lag": "shard.router.lag",
 } satisfies Record<string, ActionName>;
 
 /** What an action's success is in HTTP, where it is not 200. */
@@ -84,6 +86,7 @@ export default function gateway(config: Config): ServiceSchema {
 					onAfterCall: setStatus,
 				},
 				{ path: "/health", aliases: { "GET live": live, "GET ready": ready }, bodyParsers: false, logging: false },
+				{ path: "/metrics", aliases: { "GET /": metrics }, bodyParsers: false, logging: false },
 			],
 		},
 		// The mixin would let any node on the bus add a route.
@@ -98,6 +101,10 @@ function live(_req: unknown, res: ServerResponse): void {
 function ready(this: Gateway, _req: unknown, res: ServerResponse): void {
 	const readiness = readinessOf(this.broker);
 	sendJson(res, readiness.status === "not ready" ? 503 : 200, readiness);
+}
+
+function metrics(this: Gateway, _req: unknown, res: ServerResponse): Promise<void> {
+	return sendMetrics(this.broker, res);
 }
 
 function sendJson(res: ServerResponse, status: number, body: unknown, type = "application/json"): void {

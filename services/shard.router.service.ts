@@ -1,25 +1,31 @@
-import type { Service, ServiceSchema } from "moleculer";
+import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
+import type { Meta } from "../contracts/actions.ts";
 import { NOTHING } from "../contracts/rules.ts";
+import { lagOf, type WorkerDelays } from "../domain/lag.ts";
 import type { HasAdmission } from "../lib/admission.ts";
-import { broadcast, defineService } from "../lib/service.ts";
+import { answerWithin } from "../lib/in-time.ts";
+import { nodesWith } from "../lib/nodes.ts";
+import { broadcast, call, defineService } from "../lib/service.ts";
 import { admission } from "../mixins/admission.mixin.ts";
+import { type HasPending, pending } from "../mixins/pending.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
 import { copyCredentials, loadCredentials } from "../stores/credentials.ts";
 import { ensureCollections } from "../stores/routing-map.ts";
 
-interface Vars extends HasRouting, HasAdmission {
+interface Vars extends HasRouting, HasAdmission, HasPending {
 	upkeepTimer: NodeJS.Timeout;
 	upkeep: Promise<string[]> | null;
 }
 
 const UPKEEP_MS = 30_000;
+const WORKER_MS = 1_000;
 
 /** Keeps the map and what it names: months and days made ahead, copies fresh. Nobody asks it on a hot path. */
 export default function shardRouter(config: Config): ServiceSchema {
 	return defineService<"shard.router", Vars>({
 		name: "shard.router",
-		mixins: [routing(config), admission(config)],
+		mixins: [routing(config), admission(config), pending(config)],
 		actions: {
 			map: {
 				access: ["operator"],
@@ -35,6 +41,14 @@ export default function shardRouter(config: Config): ServiceSchema {
 					return { created: await upkeepOnce(this) };
 				},
 			},
+			lag: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler(ctx) {
+					const [found, workers] = await Promise.all([this.pending(), delaysOfWorkers(ctx)]);
+					return lagOf(found, workers);
+				},
+			},
 		},
 		async started() {
 			this.upkeep = null;
@@ -46,6 +60,15 @@ export default function shardRouter(config: Config): ServiceSchema {
 			await this.upkeep?.catch(() => undefined);
 		},
 	});
+}
+
+/** Asks each worker for its own, with the caller's credential. */
+function delaysOfWorkers(ctx: Context<unknown, Meta>): Promise<WorkerDelays[]> {
+	const ask = async (node: string) => {
+		const delays = await answerWithin(WORKER_MS, call(ctx, "alarm.consume.delays", {}, { nodeID: node }));
+		return { node, delays };
+	};
+	return Promise.all(nodesWith(ctx.broker, "alarm.consume").map(ask));
 }
 
 /** One round at a time in this process; several processes at once agree by compare-and-set. */

@@ -86,8 +86,11 @@ export class Cluster {
 	}
 
 	async #hello(): Promise<void> {
-		const hello = await this.#client.db("admin").command({ hello: 1 });
-		const fault = wrongSetting(hello);
+		const admin = this.#client.db("admin");
+		const hello = await admin.command({ hello: 1 });
+		// Who may not ask (no right to) cannot have set it either: our own commands all say majority.
+		const defaults = await admin.command({ getDefaultRWConcern: 1 }).catch(unlessAway);
+		const fault = wrongSetting(hello) ?? wrongConcern(defaults);
 		if (fault !== null) throw new WrongServer(`the MongoDB cluster ${this.name} ${fault}`);
 		this.#isChecked = true;
 	}
@@ -102,6 +105,17 @@ function wrongSetting(hello: Document): string | null {
 		return "is a standalone mongod; the service needs a replica set (one node is enough): start it with --replSet";
 	}
 	return hello.maxWireVersion < LEAST_WIRE_VERSION ? "is older than MongoDB 6.0; bring 6.0 or newer" : null;
+}
+
+/** A refusal to answer this one question, but no silence. */
+function unlessAway(error: unknown): Document {
+	if (isOutage(error)) throw error;
+	return {};
+}
+
+function wrongConcern({ defaultWriteConcern: concern }: Document): string | null {
+	if (concern?.w === undefined || concern.w === "majority") return null;
+	return `has the default write concern w: ${concern.w}; it must be "majority": setDefaultRWConcern with defaultWriteConcern {w: "majority"}`;
 }
 
 function isRetryable(error: unknown): boolean {

@@ -5,13 +5,15 @@ import type { RoutingMap } from "../contracts/routing.ts";
 import { SHARD_HOLDINGS } from "../domain/holdings.ts";
 import { idTimeMs, shardOf } from "../domain/ids.ts";
 import { monthOf } from "../domain/periods.ts";
-import { monthIsComing, shardTarget, slotOf, type Target } from "../domain/routing.ts";
+import { monthIsComing, shardPlace, shardTarget, slotOf, type Target } from "../domain/routing.ts";
 import { type FailureRow, isTombstone, type Slot } from "../domain/rows.ts";
 import { buried, type Decision } from "../domain/triage.ts";
 import { insertVerdicts, type Verdict } from "../domain/verdicts.ts";
+import { inTime, TooLate } from "../lib/in-time.ts";
 import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import type { HeldDocument } from "./held-document.ts";
+import type { Patience } from "./patience.ts";
 import { findIn, insertInto, isMoved } from "./shard-command.ts";
 
 /** What became of one item: it is safe in the database, or it has to come again. */
@@ -21,6 +23,7 @@ export interface IntakeDeps {
 	clusters: Clusters;
 	routing: HeldDocument<RoutingMap>;
 	lane: Lane;
+	patience: Patience;
 	nowMs: () => number;
 	/** Hears of errors that are neither an outage nor a moved collection. */
 	onError: (error: unknown) => void;
@@ -36,11 +39,11 @@ const BACKLOG_INSERTS = 2;
 export async function takeIn(deps: IntakeDeps, decisions: Decision[]): Promise<Outcome[]> {
 	const outcomes = new Map<Decision, Outcome>();
 	const groups = groupBySlot(deps.routing.current, decisions);
-	const byCluster = Map.groupBy(groups.values(), ({ target }) => target?.cluster);
+	const byCluster = Map.groupBy(groups.values(), ({ cluster }) => cluster);
 	const atOnce = decisions.length < BACKLOG_ROWS ? 1 : BACKLOG_INSERTS;
-	const fill = (group: Group) => fillGroup(deps, group, outcomes);
+	const fill = (group: Group) => fillInTime(deps, group, outcomes);
 	await Promise.all([...byCluster.values()].map((some) => inTurns(some, atOnce, fill)));
-	return decisions.map((decision) => outcomes.get(decision) ?? comesAgain("it was not reached"));
+	return decisions.map((decision) => outcomes.get(decision) ?? comesAgain("its database does not answer in time"));
 }
 
 /** In turns: sixteen inserts at once would leave a reader on the same cluster a seventeenth of its processor. */
@@ -53,6 +56,7 @@ async function inTurns(groups: Group[], atOnce: number, deed: (group: Group) => 
 }
 
 interface Group {
+	cluster: string;
 	target: Target | null;
 	decisions: Decision[];
 }
@@ -60,12 +64,30 @@ interface Group {
 function groupBySlot(map: RoutingMap, decisions: Decision[]): Map<string, Group> {
 	const groups = new Map<string, Group>();
 	for (const decision of decisions) {
-		const key = `${shardOf(decision.id, map.shards.length)} ${monthOf(idTimeMs(decision.id))}`;
-		const group = groups.get(key) ?? { target: slotOf(map, decision.id), decisions: [] };
+		const shard = shardOf(decision.id, map.shards.length);
+		const key = `${shard} ${monthOf(idTimeMs(decision.id))}`;
+		const group = groups.get(key) ?? newGroup(map, shard, decision.id);
 		group.decisions.push(decision);
 		groups.set(key, group);
 	}
 	return groups;
+}
+
+/** A silent cluster costs a round about a second, once; then its groups are left at once until it has answered somebody. */
+async function fillInTime(deps: IntakeDeps, group: Group, outcomes: Map<Decision, Outcome>): Promise<void> {
+	const { patience, onError } = deps;
+	const { cluster, decisions } = group;
+	if (!patience.mayTry(cluster)) return;
+	try {
+		await inTime(fillGroup(deps, group, outcomes), patience.limitMs(decisions.length));
+	} catch (error) {
+		if (error instanceof TooLate || isAway(error)) patience.silent(cluster);
+		else onError(error);
+	}
+}
+
+function newGroup(map: RoutingMap, shard: number, id: Uint8Array): Group {
+	return { cluster: shardPlace(map, shard).cluster, target: slotOf(map, id), decisions: [] };
 }
 
 async function fillGroup(
@@ -104,9 +126,12 @@ async function insertAll(deps: IntakeDeps, target: Target, decisions: Decision[]
 async function tryInsert(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Verdict[]> {
 	try {
 		const rows = decisions.map(({ slot }) => slot as unknown as Document);
-		return insertVerdicts(await insertInto(deps.clusters, target, rows), decisions.length);
+		const verdicts = insertVerdicts(await insertInto(deps.clusters, target, rows), decisions.length);
+		deps.patience.heard(target.cluster);
+		return verdicts;
 	} catch (error) {
 		if (isUnsayable(error)) return oneByOne(deps, target, decisions);
+		if (isAway(error)) deps.patience.silent(target.cluster);
 		await reloadIfMoved(deps, error);
 		return decisions.map(() => "unknown");
 	}
@@ -202,16 +227,18 @@ async function withoutCollection(
 	decisions: Decision[],
 	outcomes: Map<Decision, Outcome>,
 ): Promise<void> {
+	const [first] = decisions;
+	if (first !== undefined && isComing(deps, first)) await deps.routing.reload().catch(() => undefined);
 	for (const decision of decisions) outcomes.set(decision, await closedOrComing(deps, decision));
 }
 
+function isComing({ nowMs }: IntakeDeps, { id }: Decision): boolean {
+	return monthIsComing(monthOf(idTimeMs(id)), nowMs(), SHARD_HOLDINGS.alarms.ahead);
+}
+
 async function closedOrComing(deps: IntakeDeps, decision: Decision): Promise<Outcome> {
-	const nowMs = deps.nowMs();
-	if (monthIsComing(monthOf(idTimeMs(decision.id)), nowMs, SHARD_HOLDINGS.alarms.ahead)) {
-		await deps.routing.reload().catch(() => undefined);
-		return comesAgain("its month has no collection yet");
-	}
-	const closed = saysFailed(decision.slot) ? decision : buried(decision, "MONTH_CLOSED", nowMs);
+	if (isComing(deps, decision)) return comesAgain("its month has no collection yet");
+	const closed = saysFailed(decision.slot) ? decision : buried(decision, "MONTH_CLOSED", deps.nowMs());
 	const kept = await keepFailures(deps, new Map([[closed, closed.slot]]));
 	return kept ? { safe: true, as: "failed" } : comesAgain("its failure row could not be stored");
 }

@@ -6,21 +6,26 @@ import { CLUSTER_DATABASE, ledgerOf } from "../domain/holdings.ts";
 import { dayOf } from "../domain/periods.ts";
 import { clusterTarget, type Target } from "../domain/routing.ts";
 import { insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
+import { inTime } from "../lib/in-time.ts";
 import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
+import type { Patience } from "./patience.ts";
 import { insertInto } from "./shard-command.ts";
 
-/** One batch that is safe: who made it, its gapless number, its ids. Compared with the slots, it proves that nothing was lost. */
+/** One batch whose items are stored or parked: who made it, its gapless number, its ids. Compared with the slots, it proves that nothing was lost. */
 export interface LedgerRow {
 	epoch: string;
 	number: number;
 	lane: Lane;
 	ids: Uint8Array[];
-	counts: { stored: number; taken: number; failed: number };
+	counts: { stored: number; taken: number; failed: number; parked: number };
 	/** When the batch was published; names the ledger day, so that a redelivery finds the same one. */
 	publishedAtMs: number;
 }
+
+/** A cluster that is silent for so long is left for the next one. */
+const ANSWER_MS = 1_500;
 
 /**
  * Writes what a creating process has answered so far into today's ledger: a number that it settled and that has no row is a loss, also
@@ -43,12 +48,12 @@ export async function writeAccount(
 	});
 }
 
-/** Does a deed at the first place where it succeeds. @throws what the last place had to say. */
+/** Does a deed at the first place where it succeeds in time. @throws what the last place had to say. */
 async function onFirst(targets: Target[], deed: (target: Target) => Promise<void>): Promise<void> {
 	let failure: unknown = new Error("no service cluster has a ledger for today");
 	for (const target of targets) {
 		try {
-			return await deed(target);
+			return await inTime(deed(target), ANSWER_MS);
 		} catch (error) {
 			failure = error;
 		}
@@ -56,19 +61,19 @@ async function onFirst(targets: Target[], deed: (target: Target) => Promise<void
 	throw failure;
 }
 
+interface LedgerDeps {
+	clusters: Clusters;
+	patience: Patience;
+}
+
 /** Writes rows into the ledger of their day, on the first service cluster that answers. Written before is as good. */
-export async function writeLedger(
-	clusters: Clusters,
-	map: RoutingMap,
-	rows: LedgerRow[],
-	nowMs: number,
-): Promise<void> {
+export async function writeLedger(deps: LedgerDeps, map: RoutingMap, rows: LedgerRow[], nowMs: number): Promise<void> {
 	const days = Map.groupBy(rows, ({ publishedAtMs }) => dayOf(publishedAtMs));
-	await Promise.all([...days].map(([day, ofDay]) => writeDay(clusters, map, day, ofDay, nowMs)));
+	await Promise.all([...days].map(([day, ofDay]) => writeDay(deps, map, day, ofDay, nowMs)));
 }
 
 async function writeDay(
-	clusters: Clusters,
+	{ clusters, patience }: LedgerDeps,
 	map: RoutingMap,
 	day: string,
 	rows: LedgerRow[],
@@ -77,7 +82,9 @@ async function writeDay(
 	const documents = rows.map((row) => toDocument(row, nowMs)).sort((one, other) => (one._id < other._id ? -1 : 1));
 	// A ledger day is kept a week: a batch that comes later than that goes to today's.
 	const targets = targetsOf(clusters, map, day).concat(targetsOf(clusters, map, dayOf(nowMs)));
-	await onFirst(targets, async (target) => {
+	// Known to be silent: asked last, and not at all if another has answered.
+	const promising = targets.toSorted((one, other) => +!patience.mayTry(one.cluster) - +!patience.mayTry(other.cluster));
+	await onFirst(promising, async (target) => {
 		const verdicts = insertVerdicts(await insertInto(clusters, target, documents), documents.length);
 		if (!verdicts.every((verdict) => verdict === "stored" || verdict === "taken"))
 			throw new Error(`the ledger answered: ${verdicts.join(", ")}`);

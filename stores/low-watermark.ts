@@ -46,7 +46,8 @@ export class HeldLowWatermark {
 	}
 }
 
-async function readLowWatermark(clusters: Clusters): Promise<number | null> {
+/** Null before the first was published. */
+export async function readLowWatermark(clusters: Clusters): Promise<number | null> {
 	const command = { find: "documents", filter: { _id: ID }, limit: 1, singleBatch: true };
 	const reply = await clusters.meta.read(META_DATABASE, command);
 	const [row] = reply.cursor.firstBatch as { atMs: number }[];

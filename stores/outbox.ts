@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Binary, Document } from "mongodb";
 import type { Lane } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
@@ -6,10 +5,12 @@ import type { RoutingMap } from "../contracts/routing.ts";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../domain/holdings.ts";
 import { clusterTarget, type Target } from "../domain/routing.ts";
 import { insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
+import { inTime } from "../lib/in-time.ts";
 import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
 import type { HeldDocument } from "./held-document.ts";
+import { outboxDepth } from "./outbox-depth.ts";
 import { findIn, insertInto, toBuffer } from "./shard-command.ts";
 
 /** Accepted batches that the queue could not take, on any service cluster, until a relay has put them on the queue. */
@@ -21,14 +22,6 @@ export interface OutboxBatch {
 	number: number;
 	payload: Uint8Array;
 	sinceMs: number;
-}
-
-/** What lies in the outbox of one cluster. */
-export interface OutboxDepth {
-	cluster: string;
-	batches: number;
-	bytes: number;
-	oldestMs: number | null;
 }
 
 /** One try on one cluster; two of them fit into the deadline of a creation. */
@@ -73,17 +66,21 @@ export class Outbox {
 		return this.#inOrder().some(({ cluster }) => this.#hasRoom(cluster, 0) && !this.#isAvoided(cluster));
 	}
 
-	/** Looks how full each outbox is. Clusters that do not answer are left out. */
-	async look(): Promise<OutboxDepth[]> {
-		const looked = await Promise.allSettled(this.#targets().map((target) => depthOf(this.#clusters, target)));
-		const depths = looked.filter((one) => one.status === "fulfilled").map(({ value }) => value);
-		for (const { cluster, bytes } of depths) this.#bytes.set(cluster, bytes);
-		return depths;
+	/** Looks how full each outbox is, and tells which are not empty. Clusters that do not answer are left out. */
+	async filled(): Promise<Target[]> {
+		const found = await Promise.all(this.#targets().map((target) => this.#isFilled(target).catch(() => false)));
+		return this.#targets().filter((_, at) => found[at]);
+	}
+
+	async #isFilled({ cluster }: Target): Promise<boolean> {
+		const { batches, bytes } = await outboxDepth(this.#clusters.at(cluster));
+		this.#bytes.set(cluster, bytes);
+		return batches > 0;
 	}
 
 	async #trySave(target: Target, batch: OutboxBatch): Promise<boolean> {
-		const inserted = insertInto(this.#clusters, target, [toDocument(batch)]).then(isThere, () => false);
-		const isSaved = await Promise.race([inserted, sleep(SAVE_MS, false, { ref: false })]);
+		const inserted = insertInto(this.#clusters, target, [toDocument(batch)]).then(isThere);
+		const isSaved = await inTime(inserted, SAVE_MS).catch(() => false);
 		if (isSaved) this.#bytes.set(target.cluster, (this.#bytes.get(target.cluster) ?? 0) + batch.payload.length);
 		else this.#avoidUntilMs.set(target.cluster, performance.now() + AVOID_MS);
 		return isSaved;
@@ -172,14 +169,6 @@ async function change(clusters: Clusters, { cluster, database, uuid }: Target, c
 		.command(database, { ...command, collectionUUID: uuidBinary(uuid), writeConcern: MAJORITY });
 	const wrong = reply.writeErrors?.[0]?.errmsg ?? reply.writeConcernError?.errmsg;
 	if (wrong !== undefined) throw new Error(`the outbox of ${cluster} cannot be changed: ${wrong}`);
-}
-
-async function depthOf(clusters: Clusters, target: Target): Promise<OutboxDepth> {
-	const [stats, oldestMs] = await Promise.all([
-		clusters.at(target.cluster).read(target.database, { collStats: target.collection }),
-		oldestIn(clusters, target),
-	]);
-	return { cluster: target.cluster, batches: Number(stats.count), bytes: Number(stats.size), oldestMs };
 }
 
 /** Acceptance time of the oldest alarm in an outbox, null when it is empty. @throws when its cluster does not answer. */

@@ -3,7 +3,7 @@ import type { Consumer, ConsumerMessages, JsMsg, Subscription } from "nats";
 import type { Lane } from "../contracts/alarm.ts";
 import { backoffMs } from "../domain/verdicts.ts";
 import type { StreamConnection } from "./connection.ts";
-import { streamOf, WORKER } from "./lanes.ts";
+import { streamOf } from "./lanes.ts";
 import { HEADER } from "./publisher.ts";
 
 /** Pulls batches of a lane and hands them over many at a time: fetch -> handle -> settle. */
@@ -23,10 +23,14 @@ export type Handler = (deliveries: Delivery[]) => Promise<boolean[]>;
 
 export interface WorkerOptions {
 	lane: Lane;
+	/** The durable consumer to pull from. */
+	consumer: string;
 	/** Batches asked for ahead of time. */
 	prefetch: number;
 	/** Makes the lane's stream and consumer if somebody has deleted them. */
 	prepare: () => Promise<void>;
+	/** Longest wait before a batch that was not safe comes again. */
+	mostRetryMs: number;
 	/** A third of the consumer's ack wait: how often a long round says that it is alive. */
 	workingMs: number;
 	onError: (error: unknown) => void;
@@ -40,6 +44,9 @@ const ROUND_BATCHES = 64;
  * what arrives meanwhile then rides together, as on the creating side.
  */
 const HANDS = 3;
+/** A lone round that takes longer waits for a server: what comes meanwhile is not held up behind it. */
+const SLOW_MS = 250;
+const SLOW_HANDS = 8;
 /**
  * After a round of about a hundred alarms the next one waits so long, unless it is full: many small inserts on every shard would take
  * the databases' time from the readers. A single alarm never waits.
@@ -50,7 +57,7 @@ const BUSY_GAP_MS = 100;
 const FETCH_MS = 5_000;
 const GOODBYE_MS = 2_000;
 const FIRST_RETRY_MS = 250;
-const MOST_RETRY_MS = 15_000;
+const MOST_REPULL_MS = 15_000;
 
 export class LaneWorker {
 	readonly #connection: StreamConnection;
@@ -58,7 +65,8 @@ export class LaneWorker {
 	readonly #options: WorkerOptions;
 	readonly #buffer: JsMsg[] = [];
 	#bufferBytes = 0;
-	readonly #rounds = new Set<Promise<void>>();
+	/** By when they began. */
+	readonly #rounds = new Map<Promise<void>, number>();
 	#messages: ConsumerMessages | null = null;
 	/** While alarms pour in, rounds keep a distance: see BUSY_GAP_MS. */
 	#notBeforeMs = 0;
@@ -86,14 +94,14 @@ export class LaneWorker {
 		await this.#endPull();
 		for (const message of this.#buffer.splice(0)) message.nak();
 		this.#wake();
-		await Promise.all(this.#rounds);
+		await Promise.all(this.#rounds.keys());
 	}
 
 	/** A server that does not answer must not keep this process from stopping: its batches come again after the ack wait. */
 	async #endPull(): Promise<void> {
-		await Promise.race([drain(this.#messages), sleep(GOODBYE_MS)]);
+		await Promise.race([drain(this.#messages), sleep(GOODBYE_MS, undefined, { ref: false })]);
 		this.#messages?.stop();
-		await Promise.race([this.#pulling?.catch(this.#options.onError), sleep(GOODBYE_MS)]);
+		await Promise.race([this.#pulling?.catch(this.#options.onError), sleep(GOODBYE_MS, undefined, { ref: false })]);
 	}
 
 	async #run(): Promise<void> {
@@ -106,7 +114,7 @@ export class LaneWorker {
 				this.#options.onError(error);
 			}
 			if (!this.#isStopping)
-				await sleep(backoffMs(attempt, FIRST_RETRY_MS, MOST_RETRY_MS, Math.random()), undefined, { ref: false });
+				await sleep(backoffMs(attempt, FIRST_RETRY_MS, MOST_REPULL_MS, Math.random()), undefined, { ref: false });
 		}
 	}
 
@@ -114,7 +122,7 @@ export class LaneWorker {
 		const connection = await this.#connection.sound();
 		if (this.#isStopping) return;
 		await this.#options.prepare();
-		const consumer = await connection.jetstream().consumers.get(streamOf(this.#options.lane), WORKER);
+		const consumer = await connection.jetstream().consumers.get(streamOf(this.#options.lane), this.#options.consumer);
 		while (!this.#isStopping) {
 			await this.#room();
 			await this.#fetch(consumer);
@@ -147,15 +155,19 @@ export class LaneWorker {
 		return this.#buffer.length >= ROUND_BATCHES || this.#bufferBytes >= ROUND_BYTES;
 	}
 
-	#mayStart(): boolean {
-		if (this.#isStopping || this.#buffer.length === 0) return false;
-		if (this.#isRoundFull()) return this.#rounds.size < HANDS;
-		return this.#rounds.size === 0 && performance.now() >= this.#notBeforeMs;
+	/** When the next round may begin: now (0 or less), in so many ms, or not before another one has ended (infinite). */
+	#startInMs(): number {
+		if (this.#isStopping || this.#buffer.length === 0) return Number.POSITIVE_INFINITY;
+		if (this.#isRoundFull()) return this.#rounds.size < HANDS ? 0 : Number.POSITIVE_INFINITY;
+		if (this.#rounds.size >= SLOW_HANDS) return Number.POSITIVE_INFINITY;
+		const slowAtMs = Math.max(...[...this.#rounds.values()].map((beganMs) => beganMs + SLOW_MS));
+		return Math.max(this.#notBeforeMs, slowAtMs) - performance.now();
 	}
 
 	#startRound(): void {
-		if (!this.#mayStart()) {
-			this.#startLater();
+		const inMs = this.#startInMs();
+		if (inMs > 0) {
+			this.#startLater(inMs);
 			return;
 		}
 		const messages = this.#takeRound();
@@ -166,13 +178,12 @@ export class LaneWorker {
 			this.#wake();
 			this.#startRound();
 		});
-		this.#rounds.add(round);
+		this.#rounds.set(round, performance.now());
 	}
 
 	/** What lies ready while rounds keep their distance is begun when that is over. */
-	#startLater(): void {
-		const inMs = this.#notBeforeMs - performance.now();
-		if (this.#buffer.length === 0 || this.#rounds.size > 0 || inMs <= 0 || this.#later !== null) return;
+	#startLater(inMs: number): void {
+		if (inMs === Number.POSITIVE_INFINITY || this.#later !== null) return;
 		this.#later = setTimeout(() => {
 			this.#later = null;
 			this.#startRound();
@@ -199,13 +210,18 @@ export class LaneWorker {
 		).unref();
 		try {
 			const safe = await this.#handle(messages.map(toDelivery));
-			for (const [index, message] of messages.entries()) settle(message, safe[index] === true);
+			for (const [index, message] of messages.entries()) this.#settle(message, safe[index] === true);
 		} catch (error) {
 			this.#options.onError(error);
-			for (const message of messages) settle(message, false);
+			for (const message of messages) this.#settle(message, false);
 		} finally {
 			clearInterval(stillWorking);
 		}
+	}
+
+	#settle(message: JsMsg, isSafe: boolean): void {
+		if (isSafe) message.ack();
+		else message.nak(backoffMs(message.info.deliveryCount, FIRST_RETRY_MS, this.#options.mostRetryMs, Math.random()));
 	}
 }
 
@@ -219,11 +235,6 @@ async function drain(messages: ConsumerMessages | null): Promise<void> {
 
 function sizeOf(messages: JsMsg[]): number {
 	return messages.reduce((sum, { data }) => sum + data.length, 0);
-}
-
-function settle(message: JsMsg, isSafe: boolean): void {
-	if (isSafe) message.ack();
-	else message.nak(backoffMs(message.info.deliveryCount, FIRST_RETRY_MS, MOST_RETRY_MS, Math.random()));
 }
 
 function toDelivery(message: JsMsg): Delivery {

@@ -78,6 +78,8 @@ function launch({ role, port, env, runDir }: RoleOptions): LoggedChild {
 		PORT: String(port),
 		BIND_ADDRESS: "127.0.0.1",
 		NODE_ID: `${role}-${process.pid}`,
+		// One port for one process: the worker's, because every other role has a gateway that serves its metrics.
+		METRICS_PORT: role === "consume" ? (env.METRICS_PORT ?? "0") : "0",
 	};
 	return spawnLogged(role, ["ops/serve.ts"], { ...env, ...own }, runDir);
 }

@@ -145,6 +145,20 @@ test("the router announces a new map, and an operator sees it", async () => {
 	await eventually(async () => (await operator("GET", "/v1/ops/map")).body.version >= version);
 });
 
+test("a cluster whose default write concern is below majority refuses the start and names the setting", async () => {
+	const admin = shards.cluster("c1").db("admin");
+	const setDefault = (w: number | string) =>
+		admin.command({ setDefaultRWConcern: 1, defaultWriteConcern: { w }, writeConcern: { w: "majority" } });
+	await setDefault(1);
+	try {
+		await expect(system.run("alarm.query")).rejects.toThrow(
+			'c1 has the default write concern w: 1; it must be "majority"',
+		);
+	} finally {
+		await setDefault("majority");
+	}
+});
+
 test("a standalone mongod refuses the start and names the setting", async () => {
 	const standalone = await startStandalone();
 	await expect(system.run("alarm.query", { MONGO_META_URI: standalone.uri })).rejects.toThrow("is a standalone mongod");

@@ -156,48 +156,6 @@ test("every batch leaves one ledger row with its ids and counts", async () => {
 	expect(Buffer.from(rows[0]?.ids)).toEqual(Buffer.concat(ids));
 });
 
-test("a failure whose row cannot be stored is not acked; it comes again and ends well", async () => {
-	const id = idFor("fenced", 120_000);
-	const failures = await shards.inMonth(id, "failures");
-	const database = shards.cluster(await clusterOf(id)).db(failures.dbName);
-	await database.command({ collMod: "failures", validator: { $expr: false } });
-	await queue.put("realtime", encodeItem(id, queued("fenced")).line);
-	await eventually(() => shards.slot(id), "the tombstone");
-	expect(await queue.left()).toBe(1);
-	expect(await failures.countDocuments({ _id: id })).toBe(0);
-	await database.command({ collMod: "failures", validator: {} });
-	await drained();
-	expect(await shards.failure(id)).toMatchObject({ code: "CLOCK_SKEW" });
-});
-
-test("a fenced shard's alarms wait and lose nothing; another shard's are stored meanwhile", async () => {
-	const [held, free] = await usersOnTwoShards();
-	const month = await shards.inMonth(held);
-	const database = shards.cluster(await clusterOf(held)).db(month.dbName);
-	await database.command({ collMod: month.collectionName, validator: { $expr: false } });
-	await queue.put("realtime", encodeItem(held, queued("held")).line);
-	await queue.put("realtime", encodeItem(free, queued("free")).line);
-	await eventually(() => shards.slot(free), "the free shard's alarm");
-	expect(await shards.slot(held)).toBeNull();
-	await database.command({ collMod: month.collectionName, validator: {} });
-	await drained();
-	expect(await shards.slot(held)).toMatchObject({ userId: "held" });
-});
-
-test("a month that was dropped is never made again by an insert", async () => {
-	const id = idFor("dropped");
-	const month = await shards.inMonth(id);
-	await month.drop();
-	await queue.put("realtime", encodeItem(id, queued("dropped")).line);
-	await eventually(() => queue.hasComeAgain("realtime"), "a second delivery");
-	const collections = shards
-		.cluster(await clusterOf(id))
-		.db(month.dbName)
-		.listCollections({ name: month.collectionName });
-	expect(await collections.toArray()).toEqual([]);
-	expect(await queue.left()).toBe(1);
-});
-
 test("a worker stops while the queue stands still", async () => {
 	const broker = await system.run("alarm.consume");
 	await freeze(system.servers.nats.pid);
@@ -208,18 +166,3 @@ test("a worker stops while the queue stands still", async () => {
 		thaw(system.servers.nats.pid);
 	}
 });
-
-async function clusterOf(id: Buffer): Promise<string> {
-	const { shardOf } = await import("../../domain/ids.ts");
-	const map = await shards.map();
-	return map.shards[shardOf(id, map.shards.length)]?.cluster ?? "";
-}
-
-async function usersOnTwoShards(): Promise<[Buffer, Buffer]> {
-	const { shardOf } = await import("../../domain/ids.ts");
-	const held = idFor("held");
-	for (let n = 0; ; n++) {
-		const free = idFor(n === 0 ? "free" : `free${n}`);
-		if (shardOf(free, 16) !== shardOf(held, 16)) return [held, free];
-	}
-}

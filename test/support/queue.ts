@@ -1,6 +1,7 @@
 import { connect, headers, type NatsConnection } from "nats";
 import type { Lane } from "../../contracts/alarm.ts";
 import { natsAddress } from "../../streams/address.ts";
+import { backlogOf } from "../../streams/backlog.ts";
 import { batchSubject, streamOf, WORKER } from "../../streams/lanes.ts";
 import { HEADER } from "../../streams/publisher.ts";
 
@@ -59,6 +60,11 @@ export class TestQueue {
 		for (let seq = state.first_seq; seq <= state.last_seq; seq++)
 			if (!gone.has(seq)) texts.push((await manager.streams.getMessage(streamOf(lane), { seq })).string());
 		return texts;
+	}
+
+	/** Messages that are parked, by shard. */
+	async parked(lane: Lane): Promise<Map<number, number>> {
+		return (await backlogOf(await this.#connection.jetstreamManager(), lane)).parked;
 	}
 
 	/** Batches that were handed to a worker and not settled by it. */

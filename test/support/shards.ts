@@ -37,6 +37,20 @@ export class TestShards {
 			.collection<Document & { _id: Buffer }>(kind);
 	}
 
+	async clusterOf(id: Buffer): Promise<string> {
+		const map = await this.map();
+		return map.shards[shardOf(id, map.shards.length)]?.cluster ?? "";
+	}
+
+	/** Rejects every insert and update of the collection with the id's slot, or of another kind of its shard; `lift` ends it. */
+	async fence(id: Buffer, kind?: string): Promise<{ lift(): Promise<unknown> }> {
+		const { dbName, collectionName } = await this.inMonth(id, kind);
+		const database = this.cluster(await this.clusterOf(id)).db(dbName);
+		const set = (validator: object) => database.command({ collMod: collectionName, validator });
+		await set({ $expr: false });
+		return { lift: () => set({}) };
+	}
+
 	async slot(id: Buffer): Promise<Document | null> {
 		return (await this.inMonth(id)).findOne({ _id: id });
 	}

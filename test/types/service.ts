@@ -24,6 +24,18 @@ const ensureCollections = {
 	},
 } as const;
 
+const lag = {
+	access: ["operator"],
+	params: NOTHING,
+	async handler() {
+		const delay = { since: "", count: 0, p50Ms: null, p99Ms: null, maxMs: null };
+		const lane = { batches: 0, parkedBatches: 0, oldestAgeMs: null, delay };
+		const lanes = { realtime: lane, bulk: lane };
+		const nothing = { parked: [], outbox: [], workers: [], unavailable: [] };
+		return { at: "", lanes, lowWatermark: null, oldestPendingAgeMs: 0, ...nothing };
+	},
+} as const;
+
 export const rightService = defineService<"shard.router", Vars>({
 	name: "shard.router",
 	actions: {
@@ -36,6 +48,7 @@ export const rightService = defineService<"shard.router", Vars>({
 			},
 		},
 		ensureCollections,
+		lag,
 	},
 	events: {
 		async "shard.map.changed"(ctx) {
@@ -85,7 +98,7 @@ export async function wrongEvents(): Promise<void> {
 defineService<"shard.router", Vars>({
 	// @ts-expect-error the name of another service
 	name: "alarm.query",
-	actions: { map, ensureCollections },
+	actions: { map, ensureCollections, lag },
 });
 
 defineService<"shard.router", Vars>({
@@ -99,6 +112,7 @@ defineService<"shard.router", Vars>({
 	actions: {
 		map,
 		ensureCollections,
+		lag,
 		// @ts-expect-error an action that is not in the contract
 		forget: map,
 	},
@@ -110,6 +124,7 @@ defineService<"shard.router", Vars>({
 		// @ts-expect-error nobody says who may call
 		map: { params: NOTHING, handler: map.handler },
 		ensureCollections,
+		lag,
 	},
 });
 
@@ -123,6 +138,7 @@ defineService<"shard.router", Vars>({
 			handler: map.handler,
 		},
 		ensureCollections,
+		lag,
 	},
 });
 
@@ -153,6 +169,7 @@ defineService<"shard.router", Vars>({
 			},
 		},
 		ensureCollections,
+		lag,
 	},
 	events: {
 		// @ts-expect-error an event that is not in the contract
@@ -162,7 +179,7 @@ defineService<"shard.router", Vars>({
 
 defineService<"shard.router", Vars>({
 	name: "shard.router",
-	actions: { map, ensureCollections },
+	actions: { map, ensureCollections, lag },
 	events: {
 		async "shard.map.changed"(ctx) {
 			// @ts-expect-error a member that the event does not have

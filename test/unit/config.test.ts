@@ -32,6 +32,7 @@ describe("an environment with what is needed", () => {
 			],
 			archiveClusters: [{ name: "a0", uri: "mongodb://h2:1" }],
 			metaUri: "mongodb://h0:1/?replicaSet=r",
+			metricsPort: 0,
 			logicalShards: 16,
 			serviceDays: 90,
 			archiveDays: 365,
@@ -159,6 +160,15 @@ describe("a wrong value", () => {
 		expect(faults({ SERVICES: "gatewya" })[0]).toBe(
 			"SERVICES: unknown: gatewya; there are gateway, alarm.create, alarm.consume, alarm.query, shard.router",
 		);
+	});
+
+	test.each([
+		["MONGO_SERVICE_URIS", "c0=mongodb://h0:1/?replicaSet=r&w=1", "the address of c0 says w=1; it must be w=majority"],
+		["MONGO_ARCHIVE_URIS", "a0=mongodb://h0:1/?journal=false", "the address of a0 says journal=false"],
+		["MONGO_META_URI", "mongodb://h0:1/?w=0", "the address of the meta database says w=0"],
+	])("is a %s that asks for less than majority and journal: %s", (name, value, told) => {
+		expect(faults({ [name]: value })).toEqual([expect.stringContaining(told)]);
+		expect(faults({ [name]: value.replace(/w=\d/, "w=majority").replace("false", "true") })).toEqual([]);
 	});
 
 	test("that is a number says its bounds", () => {
