@@ -19,7 +19,7 @@ export interface Suite {
 	tests?: string;
 }
 
-const WORKER: Suite = { project: "integration", paths: "integration/worker", tests: "not acked|fenced" };
+const parking = (tests: string): Suite => ({ project: "integration", paths: "integration/parking", tests });
 const OUTBOX: Suite = { project: "integration", paths: "integration/outbox", tests: "while the queue stands still" };
 const RELAY: Suite = { project: "integration", paths: "integration/relay" };
 const VERDICTS: Suite = { project: "unit", paths: "unit/verdicts" };
@@ -31,7 +31,7 @@ export const MUTANTS: Mutant[] = [
 		file: "streams/worker.ts",
 		find: "			const safe = await this.#handle(",
 		replace: "			for (const message of messages) message.ack();\n			const safe = await this.#handle(",
-		suite: WORKER,
+		suite: parking("while every database stands still"),
 	},
 	{
 		name: "an empty error list is success",
@@ -47,7 +47,39 @@ export const MUTANTS: Mutant[] = [
 		file: "domain/verdicts.ts",
 		find: 'if (code === FENCED) return "fenced";',
 		replace: 'if (code === FENCED) return "stored";',
-		suite: WORKER,
+		suite: parking("two fenced shards"),
+	},
+	{
+		name: "no parking",
+		promise: "a shard that is down holds up no other",
+		file: "mixins/storing.ts",
+		find: "if (streams.jetstream === null) return false;",
+		replace: "if (streams.jetstream !== undefined) return false;",
+		suite: parking("two fenced shards"),
+	},
+	{
+		name: "parking that only says so",
+		promise: "a batch leaves the queue only when all of it is safe",
+		file: "mixins/storing.ts",
+		find: "		await publishParked(streams.jetstream, lane, shard, encodeBatch(batch), sinceMs);\n",
+		replace: "		[publishParked, encodeBatch, sinceMs];\n",
+		suite: parking("two fenced shards"),
+	},
+	{
+		name: "reuse of the message id when parking",
+		promise: "what is parked again is not taken for a duplicate",
+		file: "streams/publisher.ts",
+		find: "		timeout: PUBLISH_MS,\n	});\n	if (ack.duplicate) throw",
+		replace: '		timeout: PUBLISH_MS,\n		msgID: "parked-" + shard,\n	});\n	if (!ack) throw',
+		suite: parking("parked again"),
+	},
+	{
+		name: "a failure acked without its row",
+		promise: "every failure is listed",
+		file: "stores/intake.ts",
+		find: "	const failuresKept = await keepFailures(deps, failures);",
+		replace: "	const failuresKept = (await keepFailures(deps, failures)) || true;",
+		suite: parking("failure whose row cannot be stored"),
 	},
 	{
 		name: "no outbox",
@@ -117,8 +149,16 @@ export const MUTANTS: Mutant[] = [
 		name: "the low-watermark ignores the outbox",
 		promise: "an accepted alarm is never called unknown",
 		file: "services/alarm.consume.service.ts",
-		find: "[...queued, ...saved.map(",
-		replace: "[...queued, ...saved.slice(saved.length).map(",
-		suite: { project: "integration", paths: "integration/watermark" },
+		find: "lowWatermark([...queued, ...saved], askedMs)",
+		replace: "lowWatermark(queued, askedMs)",
+		suite: { project: "integration", paths: "integration/watermark", tests: "outbox" },
+	},
+	{
+		name: "the low-watermark takes what is parked by the time of its parking",
+		promise: "an accepted alarm is never called unknown",
+		file: "streams/backlog.ts",
+		find: "since.push(sinceOfSubject(subject) ?? Number.POSITIVE_INFINITY);",
+		replace: "sinceOfSubject(subject);",
+		suite: { project: "integration", paths: "integration/watermark", tests: "parked" },
 	},
 ];

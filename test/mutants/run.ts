@@ -120,7 +120,15 @@ async function runTests(copy: string, { project, paths, tests }: Suite): Promise
 
 /** A test that goes red half-way may leave its servers behind; all of them work in the copy's own temporary folder. */
 function endLeftOvers(copy: string): void {
-	for (const line of processesNaming(join(copy, "tmp"))) process.kill(Number.parseInt(line, 10), "SIGKILL");
+	for (const line of processesNaming(join(copy, "tmp"))) killHard(Number.parseInt(line, 10));
+}
+
+function killHard(pid: number): void {
+	try {
+		process.kill(pid, "SIGKILL");
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+	}
 }
 
 function readOutcome(file: string): Outcome | null {
