@@ -129,7 +129,7 @@ const EDGE_KILLED: Scenario = {
 
 const EDGE_KILLED_KEYED: Scenario = {
 	name: "a creation node killed, and its producers send again with their keys: one alarm for each key",
-	done: `the same, with producers that send everything doubtful again with its idempotency key`,
+	done: `a creation edge kill -9 ${KILLS} times at random moments; producers send everything doubtful or refused again, with its idempotency key`,
 	load: { perSecond: 60, keyed: true },
 	inject: killEdges,
 	judge: ({ duplicates }: Counted) => expect(duplicates).toBeGreaterThan(0),
@@ -201,7 +201,7 @@ export const WORKER_KILLED: Scenario = {
 };
 
 const WORKER_TERMINATED: Scenario = {
-	name: "a worker told to stop with 500 in hand: it ends well, and nothing waits for the ack wait",
+	name: "a worker told to stop with 500 in hand ends well, and loses nothing",
 	done: "a worker with slow databases and at least ten bulk batches of 50 in hand: SIGTERM",
 	load: { bulkEvery: 2, bulkItems: 50, perSecond: 40 },
 	async inject({ system, load }) {
