@@ -30,6 +30,7 @@ export interface Config {
 	outboxMaxBytes: number;
 	workerPrefetch: number;
 	ackWaitMs: number;
+	redrivePerSecond: number;
 	nodeId: string | undefined;
 	logLevel: string;
 	requestLog: boolean;
@@ -148,6 +149,7 @@ const SPEC = {
 		2,
 		3_600,
 	)({ default: 60, desc: "a batch whose worker is silent for so long comes again" }),
+	REDRIVE_PER_SECOND: wholeNumber(1, 10_000)({ default: 200, desc: "failures that a process sends again per second" }),
 	NODE_ID: str({ default: "", desc: "name of this node on the bus; default: made up" }),
 	LOG_LEVEL: str({ choices: ["fatal", "error", "warn", "info", "debug", "trace"], default: "info" }),
 	REQUEST_LOG: bool({ default: false, desc: "log each request (halves the rate)" }),
@@ -181,6 +183,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 		streamReplicas: read.STREAM_REPLICAS,
 		outboxMaxBytes: read.OUTBOX_MAX_BYTES,
 		workerPrefetch: read.WORKER_PREFETCH,
+		redrivePerSecond: read.REDRIVE_PER_SECOND,
 		ackWaitMs: read.ACK_WAIT_SECONDS * 1_000,
 		nodeId: read.NODE_ID || undefined,
 		logLevel: read.LOG_LEVEL,

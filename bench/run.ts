@@ -4,7 +4,9 @@ import { exitWith } from "./exit.ts";
 import { exitCodeOf, type Figure, judge } from "./figure.ts";
 import { bulk } from "./figures/bulk.ts";
 import { creation } from "./figures/creation.ts";
+import { lanes } from "./figures/lanes.ts";
 import { latency } from "./figures/latency.ts";
+import { outage } from "./figures/outage.ts";
 import { reading } from "./figures/reading.ts";
 import { storing } from "./figures/storing.ts";
 import { withLab } from "./lab.ts";
@@ -13,17 +15,19 @@ import type { Stage } from "./stage.ts";
 
 // `npm run bench`: every figure beside its raw baseline, on real servers of its own.
 
-const FULL = { rounds: 5, windowMs: 4_000, warmMs: 1_000, backlog: 200_000, customers: 10_000 };
-const QUICK = { rounds: 3, windowMs: 1_200, warmMs: 200, backlog: 100_000, customers: 5_000 };
+const FULL = { rounds: 5, windowMs: 4_000, warmMs: 1_000, backlog: 200_000, flood: 1_000_000, customers: 10_000 };
+const QUICK = { rounds: 3, windowMs: 1_200, warmMs: 200, backlog: 100_000, flood: 200_000, customers: 5_000 };
 const ALARMS_EACH = 60;
 type Size = typeof FULL;
 
 /** Each group has servers of its own, so that what one leaves behind does not slow the next. */
 const GROUPS: Record<string, (stage: Stage, size: Size) => Promise<Figure[]>> = {
 	creation: (stage) => creation(stage),
+	outage: (stage) => outage(stage),
 	bulk: (stage) => bulk(stage),
 	storing: (stage, { backlog }) => storing(stage, backlog),
 	latency: (stage) => latency(stage),
+	lanes: (stage, { flood }) => lanes(stage, flood),
 	reading: (stage, { customers }) => reading(stage, customers, ALARMS_EACH),
 };
 

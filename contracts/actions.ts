@@ -9,6 +9,15 @@ import type {
 	NewAlarm,
 	UnreadCount,
 } from "./alarm.ts";
+import type {
+	DiscardAnswer,
+	DiscardRequest,
+	FailureExport,
+	FailurePage,
+	FailureQuery,
+	RedriveAnswer,
+	RedriveRequest,
+} from "./failures.ts";
 import type { DelayCounts, Lag } from "./lag.ts";
 import type { RoutingMap } from "./routing.ts";
 
@@ -25,6 +34,10 @@ export interface Actions {
 	"alarm.query.status": (key: { id: string }) => AlarmStatus;
 	/** Of this worker alone, in the last five to six minutes. */
 	"alarm.consume.delays": (none: Record<never, never>) => Record<Lane, DelayCounts>;
+	"alarm.query.failures": (query: FailureQuery) => FailurePage;
+	"alarm.query.exportFailures": (query: Omit<FailureQuery, "limit">) => FailureExport;
+	"alarm.query.redrive": (request: RedriveRequest) => RedriveAnswer;
+	"alarm.query.discard": (request: DiscardRequest) => DiscardAnswer;
 	"shard.router.map": (none: Record<never, never>) => RoutingMap;
 	"shard.router.ensureCollections": (none: Record<never, never>) => { created: string[] };
 	"shard.router.lag": (none: Record<never, never>) => Lag;

@@ -22,6 +22,12 @@ export const LIMITS = {
 	pageItems: 100,
 	pageDefault: 20,
 	sendAheadDays: 30,
+	/** Ids of one request that redrives or discards failures. */
+	redriveIds: 500,
+	/** Of a request that redrives or discards failures. */
+	failureRequestBytes: 64 * 1024,
+	discardWhyChars: 500,
+	exportRows: 10_000,
 } as const;
 
 export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };

@@ -1,4 +1,5 @@
 import { LANES, LIMITS } from "./alarm.ts";
+import { FAILURES } from "./errors.ts";
 
 /** fastest-validator rules of each action's params: shapes only. What a shape cannot say is in domain/alarm-content.ts. */
 
@@ -59,4 +60,34 @@ export const READ_ALL = {
 	before: moment,
 } as const;
 export const STATUS_KEY = { $$strict: true, id: ALARM_ID } as const;
+/** Names of credentials; a producer's stands in the failures of its alarms. */
+const FAILURE_FIELDS = {
+	producer: { type: "string", min: 1, max: 64, optional: true },
+	code: { type: "enum", values: Object.keys(FAILURES), optional: true },
+	userId: { ...USER_ID, optional: true },
+	from: moment,
+	to: moment,
+} as const;
+export const FAILURE_EXPORT = {
+	$$strict: true,
+	...FAILURE_FIELDS,
+	cursor: { type: "string", min: 1, max: 128, optional: true },
+	discarded: { type: "boolean", convert: true, optional: true },
+} as const;
+export const FAILURE_QUERY = {
+	...FAILURE_EXPORT,
+	limit: { type: "number", integer: true, min: 1, max: LIMITS.pageItems, convert: true, optional: true },
+} as const;
+const FAILURE_IDS = { type: "array", min: 1, max: LIMITS.redriveIds, items: ALARM_ID, unique: true } as const;
+export const REDRIVE = {
+	$$strict: true,
+	ids: { ...FAILURE_IDS, optional: true },
+	filter: { type: "object", strict: true, props: FAILURE_FIELDS, optional: true },
+	limit: { type: "number", integer: true, min: 1, max: LIMITS.redriveIds, convert: true, optional: true },
+} as const;
+export const DISCARD = {
+	$$strict: true,
+	ids: FAILURE_IDS,
+	why: { type: "string", trim: true, min: 1, max: LIMITS.discardWhyChars },
+} as const;
 export const NOTHING = { $$strict: true } as const;

@@ -11,6 +11,8 @@ export interface Holding {
 	engine: string | null;
 	/** How many periods are made ahead of time. */
 	ahead: number;
+	/** Beside the clustered `_id`; never unique, so that `_id` stays the only key that an insert can meet. */
+	indexes?: readonly { readonly name: string; readonly key: Readonly<Record<string, 1 | -1>> }[];
 }
 
 const SMALL_LEAVES = "leaf_page_max=8KB";
@@ -21,7 +23,14 @@ export const SHARD_HOLDINGS = {
 	/** One small row per customer: read watermarks and marks below them. */
 	users: { kind: "users", period: "none", engine: SMALL_LEAVES, ahead: 0 },
 	/** Accepted alarms that could not be stored, with their cause. */
-	failures: { kind: "failures", period: "none", engine: null, ahead: 0 },
+	failures: {
+		kind: "failures",
+		period: "none",
+		engine: null,
+		ahead: 0,
+		// Newest first over all shards; many fail in one millisecond, so that the id has its part in the order.
+		indexes: [{ name: "newest", key: { failedAt: -1, _id: -1 } }],
+	},
 } as const satisfies Record<string, Holding>;
 
 export const CLUSTER_HOLDINGS = {

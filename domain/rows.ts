@@ -45,6 +45,11 @@ export interface FailureRow {
 	/** The queued item as it came, so that a redrive sends exactly that. */
 	item: string;
 	failedAt: Date;
+	/** Told by the item where it can be read, so that a list need not open it. */
+	category?: string;
+	/** Only of an alarm for later: the id of every other one tells it. */
+	acceptedAt?: Date;
+	discarded?: { by: string; why: string; at: Date };
 }
 
 /** What a queued item carries beside its id. */

@@ -19,6 +19,12 @@ export const MOVED = 361;
 /** Errors of one document that the same document will meet again (BadValue, TypeMismatch, BSONObjectTooLarge, InvalidBSON …). */
 const HOPELESS = new Set([2, 14, 22, 10334, 17280, 17420]);
 
+/** Overflow (nested too deep), InvalidBSON, BSONObjectTooLarge: the server refuses the whole command for one document in it. */
+const UNREADABLE = new Set([15, 22, 10334]);
+export function isUnreadable(code: number): boolean {
+	return UNREADABLE.has(code);
+}
+
 /** A verdict for each of `count` documents of one unordered insert. Anything that does not add up is unknown. */
 export function insertVerdicts(reply: WriteReply, count: number): Verdict[] {
 	const errors = reply.writeErrors ?? [];

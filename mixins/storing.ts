@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Service } from "moleculer";
 import type { Lane } from "../contracts/alarm.ts";
 import { cutBatches, decodeBatch, encodeBatch, parkedItem } from "../domain/batch.ts";
@@ -6,7 +7,8 @@ import { type DelayRecord, newRecord, recordDelays } from "../domain/delay-recor
 import { shardOf } from "../domain/ids.ts";
 import { type Decision, triage } from "../domain/triage.ts";
 import type { Metrics } from "../lib/metrics.ts";
-import { type Outcome, takeIn } from "../stores/intake.ts";
+import type { RightOfWay } from "../lib/right-of-way.ts";
+import { type Outcome, type Pace, takeIn } from "../stores/intake.ts";
 import { type LedgerRow, writeLedger } from "../stores/ledger.ts";
 import type { ClusterBreakers, Patience } from "../stores/patience.ts";
 import { publishParked } from "../streams/publisher.ts";
@@ -19,6 +21,8 @@ import type { HasRouting } from "./routing.mixin.ts";
 export interface HasStoring {
 	breakers: ClusterBreakers;
 	metrics: Metrics;
+	/** The realtime lane goes before the bulk lane. */
+	rightOfWay: RightOfWay;
 	/** How long alarms took from acceptance into their slot. */
 	delays: Record<Lane, DelayRecord>;
 }
@@ -58,13 +62,43 @@ export async function drainParked(storer: Storer, lane: Lane, deliveries: Delive
 	return batches.map((batch) => batch.every(({ outcome }) => outcome.safe));
 }
 
-async function store(storer: Storer, lane: Lane, deliveries: Delivery[], patience: Patience): Promise<Doing[][]> {
+/** A round of so many is a backlog: then a cluster gets two inserts at once, otherwise one after the other. */
+const BACKLOG_ROWS = 2_000;
+const ALONE = { rows: 1_000, giveWay: () => Promise.resolve() };
+/** Small steps: an insert of the realtime lane waits behind the one that a cluster has in hand. */
+const BESIDE_ROWS = 250;
+const REALTIME_INSERTS = 4;
+
+function paceOf({ rightOfWay }: Storer, lane: Lane, rows: number): Pace {
+	if (lane === "realtime" && rows < BACKLOG_ROWS) return { ...ALONE, inserts: REALTIME_INSERTS };
+	if (lane === "bulk" && rightOfWay.isExpected)
+		return { rows: BESIDE_ROWS, inserts: 1, giveWay: () => rightOfWay.giveWay() };
+	return { ...ALONE, inserts: rows < BACKLOG_ROWS ? 1 : 2 };
+}
+
+function store(storer: Storer, lane: Lane, deliveries: Delivery[], patience: Patience): Promise<Doing[][]> {
+	const work = () => storeItems(storer, lane, deliveries, patience);
+	return lane === "realtime" ? storer.rightOfWay.first(work) : work();
+}
+
+/** Batch by batch: between two of them the event loop is free for whatever else there is. */
+async function readBatches(storer: Storer, lane: Lane, deliveries: Delivery[]) {
 	const nowMs = Date.now();
-	const batches = deliveries.map((delivery) => itemsOf(lane, delivery, nowMs));
+	const batches: ReturnType<typeof itemsOf>[] = [];
+	for (const delivery of deliveries) {
+		batches.push(itemsOf(lane, delivery, nowMs));
+		if (lane === "bulk" && storer.rightOfWay.isExpected) await setImmediate();
+	}
+	return batches;
+}
+
+async function storeItems(storer: Storer, lane: Lane, deliveries: Delivery[], patience: Patience): Promise<Doing[][]> {
+	const batches = await readBatches(storer, lane, deliveries);
 	const { clusters, routing } = storer;
 	const onError = (error: unknown) => storer.logger.error(`the ${lane} worker: ${error}`);
 	const decisions = batches.flat().map(({ decision }) => decision);
-	const outcomes = await takeIn({ clusters, routing, lane, patience, nowMs: Date.now, onError }, decisions);
+	const pace = paceOf(storer, lane, decisions.length);
+	const outcomes = await takeIn({ clusters, routing, lane, patience, pace, nowMs: Date.now, onError }, decisions);
 	reportUnsafe(storer, lane, outcomes);
 	const next = outcomes.values();
 	const done = batches.map((batch) => batch.map((item) => ({ ...item, outcome: next.next().value as Outcome })));

@@ -2,7 +2,7 @@ import { connect } from "nats";
 import type { Config } from "../config.ts";
 import { LANES } from "../contracts/alarm.ts";
 import { Clusters } from "../stores/clusters.ts";
-import { ensureCollections, ensureMap } from "../stores/routing-map.ts";
+import { ensureCollections, ensureMap, ensureShardIndexes } from "../stores/routing-map.ts";
 import { natsAddress } from "../streams/address.ts";
 import { ensureLane, laneSize } from "../streams/lanes.ts";
 import { setUpCredentials } from "./credentials.ts";
@@ -15,7 +15,8 @@ export async function setUp(config: Config, credentialsFile: string | undefined)
 	const clusters = new Clusters(config);
 	try {
 		const map = await ensureMap(clusters, config.logicalShards, new Date());
-		const { errors } = await ensureCollections(clusters, map, new Date());
+		const made = await ensureCollections(clusters, map, new Date());
+		const errors = [...made.errors, ...(await ensureShardIndexes(clusters, made.map))];
 		if (errors.length > 0) throw errors[0];
 		await setUpLanes(config);
 		if (credentialsFile !== undefined) await setUpCredentials(clusters, credentialsFile);

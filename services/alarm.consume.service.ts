@@ -7,6 +7,7 @@ import { lowWatermark } from "../domain/low-watermark.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { showDelays } from "../lib/delay-metric.ts";
 import { metricsOf } from "../lib/metrics.ts";
+import { RightOfWay } from "../lib/right-of-way.ts";
 import { defineService } from "../lib/service.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 import { type HasStreams, jetstream } from "../mixins/jetstream.mixin.ts";
@@ -51,6 +52,7 @@ export default function alarmConsume(config: Config): ServiceSchema {
 			this.delays = newDelays(Date.now());
 			showDelays(this.metrics, (lane) => this.delays[lane].total);
 			this.breakers = new ClusterBreakers();
+			this.rightOfWay = new RightOfWay();
 			this.drainers = new Map(LANES.map((lane) => [lane, drainersOf(this, config, lane)]));
 			this.workers = LANES.map((lane) => workerOf(this, config, lane));
 			for (const worker of this.workers) worker.start();

@@ -3,18 +3,35 @@ import type { Config } from "../config.ts";
 import type { Caller } from "../contracts/access.ts";
 import { type InboxFilter, LIMITS } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
-import { INBOX_FILTER, INBOX_KEY, INBOX_OWNER, MARK, READ_ALL, STATUS_KEY } from "../contracts/rules.ts";
+import type { FailurePage } from "../contracts/failures.ts";
+import {
+	DISCARD,
+	FAILURE_EXPORT,
+	FAILURE_QUERY,
+	INBOX_FILTER,
+	INBOX_KEY,
+	INBOX_OWNER,
+	MARK,
+	READ_ALL,
+	REDRIVE,
+	STATUS_KEY,
+} from "../contracts/rules.ts";
+import { failureRequest, showFailureCursor, toFailure } from "../domain/failures.ts";
 import { belongsTo, idTimeMs, parseId } from "../domain/ids.ts";
-import { invalid } from "../domain/invalid.ts";
+import { momentMs } from "../domain/invalid.ts";
 import { mayBePending } from "../domain/low-watermark.ts";
 import { type PageRequest, parseCursor, showCursor } from "../domain/paging.ts";
-import { daysBefore, parseMoment } from "../domain/periods.ts";
+import { daysBefore } from "../domain/periods.ts";
 import { isRead, summarize } from "../domain/read-state.ts";
 import { type Slot, toInbox, toStatus } from "../domain/rows.ts";
 import type { HasAdmission } from "../lib/admission.ts";
+import { toCsv } from "../lib/failures-csv.ts";
+import { Pacer } from "../lib/pacer.ts";
 import { defineService } from "../lib/service.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
+import { discardMany, type FailureDeps, LONG_CALL_MS, redriveMany } from "../stores/failure-deeds.ts";
+import { type FailureList, listFailures, listManyFailures } from "../stores/failures.ts";
 import { findSlot, findUnread, readInbox } from "../stores/inbox.ts";
 import { HeldLowWatermark } from "../stores/low-watermark.ts";
 import { getAlarm, hideAlarm, markAlarm, markAllRead, type Owner } from "../stores/marks.ts";
@@ -23,10 +40,14 @@ import { loadReadState, userTarget } from "../stores/user-state.ts";
 
 interface Vars extends HasRouting, HasAdmission {
 	watermark: HeldLowWatermark;
+	/** Of redrives, over all callers of this process. */
+	pacer: Pacer;
 }
 
 /** The badge is exact up to here: "99+". */
 const UNREAD_CAP = 100;
+/** On the bus one answer has at most 1 MB; between a gateway and an action of one process there is no such limit. */
+const BUS_BYTES = 512 * 1024;
 
 /** Reads and marks inboxes. Goes on whatever happens on the creation side. */
 export default function alarmQuery(config: Config): ServiceSchema {
@@ -89,7 +110,7 @@ export default function alarmQuery(config: Config): ServiceSchema {
 				params: READ_ALL,
 				handler(ctx) {
 					const { userId, category, before } = ctx.params;
-					const beforeMs = Math.min(before === undefined ? Date.now() : moment("before", before), Date.now());
+					const beforeMs = Math.min(before === undefined ? Date.now() : momentMs("before", before), Date.now());
 					return forOwner(this, userId, async (owner) => {
 						await markAllRead(owner, { beforeMs, ...(category !== undefined && { category }) });
 						return { before: new Date(beforeMs).toISOString() };
@@ -121,8 +142,43 @@ export default function alarmQuery(config: Config): ServiceSchema {
 					return toStatus(id, slot);
 				},
 			},
+			failures: {
+				access: ["producer", "operator"],
+				params: FAILURE_QUERY,
+				handler(ctx, caller) {
+					const request = failureRequest(ctx.params, caller);
+					return withMap(this.routing, async (map) => toFailurePage(await listFailures(this.clusters, map, request)));
+				},
+			},
+			exportFailures: {
+				access: ["producer", "operator"],
+				params: FAILURE_EXPORT,
+				async handler(ctx, caller) {
+					const request = failureRequest(ctx.params, caller);
+					const bytes = ctx.nodeID === this.broker.nodeID ? Number.POSITIVE_INFINITY : BUS_BYTES;
+					const limits = { rows: LIMITS.exportRows, bytes, endMs: Date.now() + LONG_CALL_MS };
+					const list = await withMap(this.routing, (map) => listManyFailures(this.clusters, map, request, limits));
+					const { items, ...rest } = toFailurePage(list);
+					return { csv: toCsv(items), ...rest };
+				},
+			},
+			redrive: {
+				access: ["producer", "operator"],
+				params: REDRIVE,
+				handler(ctx, caller) {
+					return redriveMany(failureDeps(this), ctx.params, caller);
+				},
+			},
+			discard: {
+				access: ["operator"],
+				params: DISCARD,
+				handler(ctx, caller) {
+					return discardMany(failureDeps(this), ctx.params, caller);
+				},
+			},
 		},
 		async started() {
+			this.pacer = new Pacer(config.redrivePerSecond);
 			this.watermark = new HeldLowWatermark(this.clusters);
 			this.watermark.start();
 		},
@@ -130,6 +186,16 @@ export default function alarmQuery(config: Config): ServiceSchema {
 			this.watermark?.stop();
 		},
 	});
+}
+
+function failureDeps({ clusters, routing, pacer, logger }: Service & Vars): FailureDeps {
+	return { clusters, routing, pacer, onError: (error) => logger.error(`a failure: ${error}`) };
+}
+
+function toFailurePage({ rows, more, unavailable }: FailureList): FailurePage {
+	const last = rows.at(-1);
+	const nextCursor = more && last !== undefined ? showFailureCursor(last) : null;
+	return { items: rows.map(toFailure), nextCursor, ...(unavailable.length > 0 && { unavailable }) };
 }
 
 function forOwner<R>(
@@ -151,17 +217,10 @@ function pageRequest({ userId, limit, cursor, category, read, from, to }: InboxF
 		after,
 		...(category !== undefined && { category }),
 		...(read !== undefined && { read }),
-		fromMs: from === undefined ? 0 : moment("from", from),
-		toMs: to === undefined ? Number.MAX_SAFE_INTEGER : moment("to", to),
+		fromMs: from === undefined ? 0 : momentMs("from", from),
+		toMs: to === undefined ? Number.MAX_SAFE_INTEGER : momentMs("to", to),
 		nowMs,
 	};
-}
-
-function moment(field: string, text: string): number {
-	const timeMs = parseMoment(text);
-	if (!Number.isNaN(timeMs)) return timeMs;
-	const message = `"${field}" is no moment that exists: ${text}.`;
-	throw invalid([{ field, rule: "moment", message }]);
 }
 
 /** The id, if it can be one of this customer's. */

@@ -5,6 +5,7 @@ import type { Config } from "../config.ts";
 import type { ActionName, Meta } from "../contracts/actions.ts";
 import { type BulkAnswer, LIMITS } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
+import type { FailureExport } from "../contracts/failures.ts";
 import { invalid } from "../domain/invalid.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { isDraining } from "../lib/drain-gateway.ts";
@@ -40,6 +41,10 @@ const ALIASES = {
 	"GET /v1/users/:userId/alarms/:id": "alarm.query.get",
 	"PATCH /v1/users/:userId/alarms/:id": "alarm.query.mark",
 	"DELETE /v1/users/:userId/alarms/:id": "alarm.query.hide",
+	"GET /v1/failures": "alarm.query.failures",
+	"GET /v1/failures/export": "alarm.query.exportFailures",
+	"POST /v1/failures/redrive": "alarm.query.redrive",
+	"POST /v1/failures/discard": "alarm.query.discard",
 	"GET /v1/ops/map": "shard.router.map",
 	"GET /v1/ops/lag": "shard.router.lag",
 } satisfies Record<string, ActionName>;
@@ -140,6 +145,7 @@ async function readBody(this: Gateway, req: Req, _res: ServerResponse, next: Nex
 }
 
 function limitOf({ method, parsedUrl }: Req): number {
+	if (parsedUrl.startsWith("/v1/failures/")) return LIMITS.failureRequestBytes;
 	const isCreation = method === "POST" && /^\/v1\/alarms(\/bulk)?$/.test(parsedUrl);
 	return isCreation ? LIMITS.requestBytes : LIMITS.markRequestBytes;
 }
@@ -180,7 +186,17 @@ function setStatus(
 ): unknown {
 	const status = SUCCESS[req.$alias?.action as ActionName]?.(answer);
 	if (status !== undefined) res.statusCode = status;
-	return answer;
+	return req.$alias?.action === "alarm.query.exportFailures" ? asCsv(req, res, answer as FailureExport) : answer;
+}
+
+/** A file to be saved; what a JSON answer says beside its items stands in headers. */
+function asCsv({ $ctx }: Req, res: ServerResponse, { csv, nextCursor, unavailable }: FailureExport): string {
+	res.setHeader("Content-Disposition", 'attachment; filename="failures.csv"');
+	if (nextCursor !== null) res.setHeader("X-Next-Cursor", nextCursor);
+	if (unavailable !== undefined) res.setHeader("X-Unavailable", unavailable.join(","));
+	// moleculer-web takes the type of an answer from here only.
+	($ctx.meta as { $responseType?: string }).$responseType = "text/csv; charset=utf-8";
+	return csv;
 }
 
 /** An error that cannot even be told must not end the process: nobody catches what is thrown here. */

@@ -11,11 +11,13 @@ import { admission } from "../mixins/admission.mixin.ts";
 import { type HasPending, pending } from "../mixins/pending.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
 import { copyCredentials, loadCredentials } from "../stores/credentials.ts";
-import { ensureCollections } from "../stores/routing-map.ts";
+import { ensureCollections, ensureShardIndexes } from "../stores/routing-map.ts";
 
 interface Vars extends HasRouting, HasAdmission, HasPending {
 	upkeepTimer: NodeJS.Timeout;
 	upkeep: Promise<string[]> | null;
+	/** True once every collection of the map was seen to have its indexes; new ones are born with them. */
+	isIndexed: boolean;
 }
 
 const UPKEEP_MS = 30_000;
@@ -52,6 +54,7 @@ export default function shardRouter(config: Config): ServiceSchema {
 		},
 		async started() {
 			this.upkeep = null;
+			this.isIndexed = false;
 			this.upkeepTimer = setInterval(() => void upkeepQuietly(this), UPKEEP_MS).unref();
 			void upkeepQuietly(this);
 		},
@@ -85,10 +88,18 @@ async function doUpkeep(service: Service & Vars): Promise<string[]> {
 	const { map, created, errors } = await ensureCollections(service.clusters, before, new Date());
 	service.routing.take(map);
 	for (const error of errors) service.logger.warn(`a collection could not be made: ${error}`);
+	await indexOnce(service);
 	if (map.version > before.version) await broadcast(service.broker, "shard.map.changed", { version: map.version });
 	const credentials = await loadCredentials(service.clusters);
 	if (credentials !== null) await copyCredentials(service.clusters, credentials);
 	return created;
+}
+
+async function indexOnce(service: Service & Vars): Promise<void> {
+	if (service.isIndexed) return;
+	const errors = await ensureShardIndexes(service.clusters, service.routing.current);
+	for (const error of errors) service.logger.warn(`an index could not be made: ${error}`);
+	service.isIndexed = errors.length === 0;
 }
 
 async function upkeepQuietly(service: Service & Vars): Promise<void> {

@@ -18,7 +18,22 @@ export async function ensureCollection(
 	} catch (error) {
 		if (!(error instanceof MongoServerError && error.code === NAMESPACE_EXISTS)) throw error;
 	}
-	return uuidOf(cluster, database, name);
+	const uuid = await uuidOf(cluster, database, name);
+	await ensureIndexes(cluster, database, name, uuid, holding);
+	return uuid;
+}
+
+/** Makes the indexes of a collection, also of one that was there before they were thought of. There already is as good. */
+export async function ensureIndexes(
+	cluster: Cluster,
+	database: string,
+	name: string,
+	uuid: string,
+	{ indexes = [] }: Holding,
+): Promise<void> {
+	if (indexes.length === 0) return;
+	// With the UUID: without it, a collection that is gone would be made again, and an ordinary one.
+	await cluster.command(database, { createIndexes: name, indexes, collectionUUID: uuidBinary(uuid) });
 }
 
 function createCommand(name: string, { engine }: Holding): Document {

@@ -1,14 +1,15 @@
-import { BSON, type Document } from "mongodb";
+import { BSON, type Document, MongoServerError } from "mongodb";
 import type { Lane } from "../contracts/alarm.ts";
 import type { FailureCode } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
+import { toldBy } from "../domain/failures.ts";
 import { SHARD_HOLDINGS } from "../domain/holdings.ts";
 import { idTimeMs, shardOf } from "../domain/ids.ts";
 import { monthOf } from "../domain/periods.ts";
 import { monthIsComing, shardPlace, shardTarget, slotOf, type Target } from "../domain/routing.ts";
 import { type FailureRow, isTombstone, type Slot } from "../domain/rows.ts";
 import { buried, type Decision } from "../domain/triage.ts";
-import { insertVerdicts, type Verdict } from "../domain/verdicts.ts";
+import { insertVerdicts, isUnreadable, type Verdict } from "../domain/verdicts.ts";
 import { inTime, TooLate } from "../lib/in-time.ts";
 import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
@@ -24,25 +25,29 @@ export interface IntakeDeps {
 	routing: HeldDocument<RoutingMap>;
 	lane: Lane;
 	patience: Patience;
+	pace: Pace;
 	nowMs: () => number;
 	/** Hears of errors that are neither an outage nor a moved collection. */
 	onError: (error: unknown) => void;
 }
 
-// One command carries at most so much: far below the server's 48 MB, and small enough that shards take turns.
-const COMMAND_ROWS = 1_000;
-/** A round of so many is a backlog: then a cluster gets two inserts at once, otherwise one after the other. */
-const BACKLOG_ROWS = 2_000;
-const BACKLOG_INSERTS = 2;
+/** How hard a cluster is pressed. */
+export interface Pace {
+	/** Rows of one command at most: far below the server's 48 MB. */
+	rows: number;
+	/** Inserts of one round on a cluster at once. */
+	inserts: number;
+	/** Waited for before each command. */
+	giveWay(): Promise<void>;
+}
 
 /** Puts every decision into its slot: grouped by shard and month, sorted by `_id`, with majority and journal. In the order given. */
 export async function takeIn(deps: IntakeDeps, decisions: Decision[]): Promise<Outcome[]> {
 	const outcomes = new Map<Decision, Outcome>();
 	const groups = groupBySlot(deps.routing.current, decisions);
 	const byCluster = Map.groupBy(groups.values(), ({ cluster }) => cluster);
-	const atOnce = decisions.length < BACKLOG_ROWS ? 1 : BACKLOG_INSERTS;
 	const fill = (group: Group) => fillInTime(deps, group, outcomes);
-	await Promise.all([...byCluster.values()].map((some) => inTurns(some, atOnce, fill)));
+	await Promise.all([...byCluster.values()].map((some) => inTurns(some, deps.pace.inserts, fill)));
 	return decisions.map((decision) => outcomes.get(decision) ?? comesAgain("its database does not answer in time"));
 }
 
@@ -97,8 +102,10 @@ async function fillGroup(
 ): Promise<void> {
 	if (target === null || target.tier !== "service") return withoutCollection(deps, decisions, outcomes);
 	decisions.sort((one, other) => one.id.compare(other.id));
-	for (let at = 0; at < decisions.length; at += COMMAND_ROWS) {
-		await fillSlots(deps, target, decisions.slice(at, at + COMMAND_ROWS), outcomes);
+	const { rows, giveWay } = deps.pace;
+	for (let at = 0; at < decisions.length; at += rows) {
+		await giveWay();
+		await fillSlots(deps, target, decisions.slice(at, at + rows), outcomes);
 	}
 }
 
@@ -145,8 +152,9 @@ async function oneByOne(deps: IntakeDeps, target: Target, decisions: Decision[])
 	return [...(await tryInsert(deps, target, front)), ...(await tryInsert(deps, target, back))];
 }
 
-/** An error of serialization, thrown before anything was sent. */
-function isUnsayable(error: unknown): boolean {
+/** An error of one row that hits the whole command: of serialization, before anything was sent, or of the server's reading of it. */
+export function isUnsayable(error: unknown): boolean {
+	if (error instanceof MongoServerError) return isUnreadable(Number(error.code));
 	return BSON.BSONError.isBSONError(error) || error instanceof RangeError || error instanceof TypeError;
 }
 
@@ -218,7 +226,7 @@ function failureRow({ id, line, userId, slot: own }: Decision, slot: Slot, lane:
 	const sender = producer ?? own.producer;
 	if (sender !== undefined) row.producer = sender;
 	if (userId !== undefined) row.userId = userId;
-	return row;
+	return Object.assign(row, toldBy(line));
 }
 
 /** No collection: wait if the router has still to make it; otherwise the month is closed and the failure row is all there is. */

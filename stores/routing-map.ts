@@ -3,13 +3,14 @@ import {
 	CLUSTER_DATABASE,
 	CLUSTER_HOLDINGS,
 	due,
+	holdingOf,
 	ledgerExpired,
 	SHARD_HOLDINGS,
 	shardDatabase,
 } from "../domain/holdings.ts";
 import { firstMap, isEmptyChange, type MapChange, withChange } from "../domain/routing.ts";
 import type { Clusters } from "./clusters.ts";
-import { dropCollection, ensureCollection } from "./collections.ts";
+import { dropCollection, ensureCollection, ensureIndexes } from "./collections.ts";
 import { copyDocument, ensureDocuments, loadDocument, MOST_TRIES, replaceDocument } from "./documents.ts";
 import { Refusal } from "./held-document.ts";
 
@@ -67,6 +68,23 @@ export async function ensureCollections(
 	if (triesLeft === 0) throw new Error("the routing map is being changed by others all the time; try again");
 	const newer = await loadDocument<RoutingMap>(clusters, MAP_ID);
 	return ensureCollections(clusters, newer ?? map, now, triesLeft - 1);
+}
+
+/** Makes the indexes of all shards' collections that the map knows, and tells what could not be done. Cheap where they are there. */
+export async function ensureShardIndexes(clusters: Clusters, map: RoutingMap): Promise<unknown[]> {
+	const { errors } = await each(indexedOfShards(map), ({ shard, cluster, name, uuid, holding }) =>
+		ensureIndexes(clusters.at(cluster), shardDatabase(shard), name, uuid, holding),
+	);
+	return errors;
+}
+
+function indexedOfShards(map: RoutingMap) {
+	return map.shards.flatMap(({ cluster, collections }, shard) =>
+		Object.entries(collections).flatMap(([name, { uuid }]) => {
+			const holding = holdingOf(SHARD_HOLDINGS, name);
+			return holding?.indexes === undefined ? [] : [{ shard, cluster, name, uuid, holding }];
+		}),
+	);
 }
 
 async function makeWhatIsDue(

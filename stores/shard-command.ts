@@ -34,18 +34,45 @@ export async function withMap<R>(routing: HeldDocument<RoutingMap>, deed: (map: 
 	}
 }
 
+/** The collection of a write was dropped or replaced: a write answers 361 among its write errors, where a read throws it. */
+class Moved extends Error {
+	override readonly name = "Moved";
+	readonly code = MOVED;
+}
+
 export function isMoved(error: unknown): boolean {
 	return (error as { code?: unknown } | null)?.code === MOVED;
 }
 
+async function writeTo(clusters: Clusters, target: Target, command: Document): Promise<WriteReply> {
+	const guard = { collectionUUID: uuidBinary(target.uuid), writeConcern: MAJORITY };
+	const reply: WriteReply = await clusters.at(target.cluster).command(target.database, { ...command, ...guard });
+	if (reply.writeErrors?.some(({ code }) => code === MOVED)) throw new Moved(`${target.database}.${target.collection}`);
+	return reply;
+}
+
 export async function insertInto(clusters: Clusters, target: Target, documents: Document[]): Promise<WriteReply> {
-	return clusters.at(target.cluster).command(target.database, {
-		insert: target.collection,
-		documents,
-		ordered: false,
-		collectionUUID: uuidBinary(target.uuid),
-		writeConcern: MAJORITY,
-	});
+	return writeTo(clusters, target, { insert: target.collection, documents, ordered: false });
+}
+
+/** Puts `row` in the place of the one document that `q` finds, or where none with its `_id` stands. The reply reads like an insert's. */
+export async function putInto(clusters: Clusters, target: Target, q: Document, row: Document): Promise<WriteReply> {
+	return writeTo(clusters, target, { update: target.collection, updates: [{ q, u: row, upsert: true }] });
+}
+
+/** Deletes one document; gone already is as good. */
+export async function deleteOne(clusters: Clusters, target: Target, q: Document): Promise<void> {
+	const reply = await writeTo(clusters, target, { delete: target.collection, deletes: [{ q, limit: 1 }] });
+	refuseWrongReply(reply, target);
+}
+
+/** @throws {Fenced} and any other error of a single write. */
+function refuseWrongReply({ writeErrors = [], writeConcernError }: WriteReply, target: Target): void {
+	const [error] = writeErrors;
+	const name = `${target.database}.${target.collection}`;
+	if (error?.code === FENCED) throw new Fenced(name);
+	const wrong = error?.errmsg ?? writeConcernError?.errmsg;
+	if (wrong !== undefined) throw new Error(`the write to ${name} failed: ${wrong}`);
 }
 
 /** Updates one document and tells whether there was one. @throws {Fenced} while its collection is being moved. */
@@ -56,16 +83,8 @@ export async function updateOne(
 	u: Document | Document[],
 	upsert = false,
 ): Promise<boolean> {
-	const reply: WriteReply = await clusters.at(target.cluster).command(target.database, {
-		update: target.collection,
-		updates: [{ q, u, upsert }],
-		collectionUUID: uuidBinary(target.uuid),
-		writeConcern: MAJORITY,
-	});
-	const [error] = reply.writeErrors ?? [];
-	if (error?.code === FENCED) throw new Fenced(`${target.database}.${target.collection}`);
-	const wrong = error?.errmsg ?? reply.writeConcernError?.errmsg;
-	if (wrong !== undefined) throw new Error(`the update of ${target.database}.${target.collection} failed: ${wrong}`);
+	const reply = await writeTo(clusters, target, { update: target.collection, updates: [{ q, u, upsert }] });
+	refuseWrongReply(reply, target);
 	return reply.n === 1;
 }
 

@@ -82,7 +82,7 @@ async function measure(stage: Stage, name: string, way: Way): Promise<LatencyRes
 	return results;
 }
 
-async function keepAlarms({ lab }: Stage, salt: string): Promise<string> {
+export async function keepAlarms({ lab }: Stage, salt: string): Promise<string> {
 	// Few customers, so that their tokens are remembered: what is measured is the way of an alarm, not of a signature.
 	const userIds = Array.from({ length: 200 }, (_, at) => `follower-${at}`);
 	const tokens = await tokensOf(lab, userIds);

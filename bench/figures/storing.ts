@@ -4,7 +4,7 @@ import { batchSubject, streamOf } from "../../streams/lanes.ts";
 import { type Child, cpuSecondsOf } from "../child.ts";
 import type { Figure } from "../figure.ts";
 import type { Lab } from "../lab.ts";
-import { packedBatches } from "../packed.ts";
+import { type PackedBatch, packedBatches } from "../packed.ts";
 import { placesOf } from "../places.ts";
 import type { Stage } from "../stage.ts";
 import { median } from "../stats.ts";
@@ -12,6 +12,7 @@ import { median } from "../stats.ts";
 const LOOK_MS = 5;
 const LIMIT_MS = 120_000;
 const FILLERS = 8;
+const SLICE = 100_000;
 
 /** (c) Alarms stored per second while one worker drains a backlog, against sorted inserts of the same documents. */
 export async function storing(stage: Stage, alarms: number): Promise<Figure[]> {
@@ -46,13 +47,25 @@ export async function storing(stage: Stage, alarms: number): Promise<Figure[]> {
 	];
 }
 
+/** Fills a lane while the worker stands still, and lets it go. */
+export async function fillFrozen(
+	lab: Lab,
+	worker: Child,
+	lane: Lane,
+	alarms: number,
+	salt: string,
+	perBatch?: number,
+): Promise<void> {
+	process.kill(worker.pid, "SIGSTOP");
+	await fill(lab, lane, alarms, salt, perBatch).finally(() => process.kill(worker.pid, "SIGCONT"));
+}
+
 /**
  * Fills a lane while the worker is frozen, lets it go, and times until the stream is empty. Frozen, and not started afresh, because a
  * worker of production is warm; and not by a pause of its consumer, because after that the server waits seconds before it delivers.
  */
 export async function drain(lab: Lab, worker: Child, lane: Lane, alarms: number, salt: string, perBatch?: number) {
-	process.kill(worker.pid, "SIGSTOP");
-	await fill(lab, lane, alarms, salt, perBatch).finally(() => process.kill(worker.pid, "SIGCONT"));
+	await fillFrozen(lab, worker, lane, alarms, salt, perBatch);
 	const cpuS = cpuSecondsOf(worker.pid);
 	const startMs = performance.now();
 	await untilEmpty(lab, lane);
@@ -60,15 +73,21 @@ export async function drain(lab: Lab, worker: Child, lane: Lane, alarms: number,
 	return { perS: (alarms * 1_000) / passedMs, cpu: ((cpuSecondsOf(worker.pid) - cpuS) * 1_000) / passedMs };
 }
 
-async function fill({ connection }: Lab, lane: Lane, alarms: number, salt: string, perBatch?: number): Promise<void> {
-	const batches = packedBatches(alarms, salt, perBatch).values();
+/** In slices: a million packed alarms at once would not fit. */
+async function fill(lab: Lab, lane: Lane, alarms: number, salt: string, perBatch?: number): Promise<void> {
+	for (let at = 0; at < alarms; at += SLICE)
+		await fillSlice(lab, lane, packedBatches(Math.min(SLICE, alarms - at), `${salt}-${at}`, perBatch));
+}
+
+async function fillSlice({ connection }: Lab, lane: Lane, packed: PackedBatch[]): Promise<void> {
+	const batches = packed.values();
 	const hand = async () => {
 		for (const { payload } of batches) await connection.jetstream().publish(batchSubject(lane), payload);
 	};
 	await Promise.all(Array.from({ length: FILLERS }, hand));
 }
 
-async function untilEmpty({ jetstream }: Lab, lane: Lane): Promise<void> {
+export async function untilEmpty({ jetstream }: Lab, lane: Lane): Promise<void> {
 	const endMs = Date.now() + LIMIT_MS;
 	for (;;) {
 		const { state } = await jetstream.streams.info(streamOf(lane));

@@ -42,6 +42,7 @@ describe("an environment with what is needed", () => {
 			outboxMaxBytes: 1024 ** 3,
 			workerPrefetch: 64,
 			ackWaitMs: 60_000,
+			redrivePerSecond: 200,
 			nodeId: undefined,
 			logLevel: "info",
 			requestLog: false,

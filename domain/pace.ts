@@ -1,0 +1,15 @@
+/** A token bucket in terms of time: so many turns a second, of which those of one second can be saved up. */
+export interface Pace {
+	perSecond: number;
+	/** When the turn after the last one given comes up. */
+	nextAtMs: number;
+}
+
+const SECOND_MS = 1_000;
+
+/** The next turn: how long to wait for it, and the pace once it is taken. */
+export function nextTurn({ perSecond, nextAtMs }: Pace, nowMs: number): { waitMs: number; taken: Pace } {
+	const stepMs = SECOND_MS / perSecond;
+	const atMs = Math.max(nextAtMs, nowMs - SECOND_MS + stepMs);
+	return { waitMs: Math.max(atMs - nowMs, 0), taken: { perSecond, nextAtMs: atMs + stepMs } };
+}
