@@ -82,6 +82,14 @@ export const MUTANTS: Mutant[] = [
 		suite: parking("failure whose row cannot be stored"),
 	},
 	{
+		name: "a redrive replaces any slot",
+		promise: "only what failed is sent again",
+		file: "stores/redrive.ts",
+		find: 'const q = { _id: slot._id, outcome: "failed" };',
+		replace: "const q = { _id: slot._id };",
+		suite: { project: "integration", paths: "integration/failures", tests: "leaves an alarm" },
+	},
+	{
 		name: "no outbox",
 		promise: "with the queue away alarms are accepted all the same",
 		file: "lib/acceptance.ts",
