@@ -21,6 +21,8 @@ export default {
 		{ ...shared, displayName: "ops", testMatch: ["<rootDir>/test/ops/**/*.test.ts"] },
 		{ ...shared, displayName: "integration", testMatch: ["<rootDir>/test/integration/**/*.test.ts"] },
 		{ ...shared, displayName: "e2e", testMatch: ["<rootDir>/test/e2e/**/*.test.ts"] },
+		// Minutes for each scenario: only by `npm run faults`.
+		{ ...shared, displayName: "faults", testMatch: ["<rootDir>/test/faults/**/*.test.ts"] },
 	],
 	testTimeout: 60_000,
 	maxWorkers: 2,

@@ -42,11 +42,12 @@ export async function runLoad({ name, count, userIds, producers, onReply }: Load
 	return sent;
 }
 
-function marked({ idempotencyKey: _key, ...sample }: NewAlarm, mark: string, userId: string): Marked {
+/** A sample for `userId` that can be told from all others, without the sample's own key. */
+export function marked({ idempotencyKey: _key, ...sample }: NewAlarm, mark: string, userId: string): Marked {
 	return { ...sample, userId, data: { ...sample.data, mark } };
 }
 
-async function readSamples(): Promise<NewAlarm[]> {
+export async function readSamples(): Promise<NewAlarm[]> {
 	const text = await readFile("examples/alarms.ndjson", "utf8");
 	return text
 		.split("\n")

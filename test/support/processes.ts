@@ -9,10 +9,13 @@ import type { TestServers } from "./servers.ts";
 /** A process of its own with some services, as in production: `ops/serve.ts` and the environment. */
 export interface ServiceProcess {
 	nodeId: string;
+	pid: number;
 	/** Of its gateway, if it has one. */
 	url: string;
 	/** Resolves with how it ended: a signal, or "exit code 0". */
 	ended: Promise<string>;
+	/** All that it has written to stdout and stderr. */
+	output(): string;
 	/** Sends the signal and waits for the end. */
 	end(signal: NodeJS.Signals): Promise<string>;
 }
@@ -24,7 +27,7 @@ export async function startProcess(
 	services: string,
 	more: Record<string, string> = {},
 ): Promise<ServiceProcess> {
-	const port = await freePort();
+	const port = Number(more.PORT ?? (await freePort()));
 	const own = { SERVICES: services, NODE_ID: nodeId, PORT: String(port), TEST_DIR: dir };
 	const child = spawn(process.execPath, ["ops/serve.ts"], {
 		env: { ...env, ...own, ...more },
@@ -32,25 +35,30 @@ export async function startProcess(
 	});
 	const ended = endOf(child);
 	const url = `http://127.0.0.1:${port}`;
-	await untilUp(child, nodeId, ended);
+	const output = outputOf(child);
+	await untilUp(child, nodeId, ended, output);
 	if (services.includes("gateway")) await untilReady(url, nodeId);
 	const end = (signal: NodeJS.Signals) => {
 		child.kill(signal);
 		return ended;
 	};
-	return { nodeId, url, ended, end };
+	return { nodeId, pid: child.pid ?? 0, url, ended, output, end };
 }
 
-function untilUp(child: ChildProcess, nodeId: string, ended: Promise<string>): Promise<void> {
-	const { promise, resolve, reject } = Promise.withResolvers<void>();
+function outputOf(child: ChildProcess): () => string {
 	let output = "";
 	for (const stream of [child.stdout, child.stderr]) {
 		stream?.on("data", (chunk: Buffer) => {
 			output += chunk;
 		});
 	}
+	return () => output;
+}
+
+function untilUp(child: ChildProcess, nodeId: string, ended: Promise<string>, output: () => string): Promise<void> {
+	const { promise, resolve, reject } = Promise.withResolvers<void>();
 	child.on("message", () => resolve());
-	void ended.then((how) => reject(new Error(`${nodeId} did not start (${how}): ${output}`)));
+	void ended.then((how) => reject(new Error(`${nodeId} did not start (${how}): ${output()}`)));
 	return promise;
 }
 

@@ -1,5 +1,6 @@
 import { connect, headers, type NatsConnection } from "nats";
 import type { Lane } from "../../contracts/alarm.ts";
+import { natsAddress } from "../../streams/address.ts";
 import { backlogOf } from "../../streams/backlog.ts";
 import { batchSubject, streamOf, WORKER } from "../../streams/lanes.ts";
 import { HEADER } from "../../streams/publisher.ts";
@@ -14,14 +15,18 @@ export class TestQueue {
 	}
 
 	static async open(natsUrl: string): Promise<TestQueue> {
-		return new TestQueue(await connect({ servers: natsUrl }));
+		return new TestQueue(await connect(natsAddress(natsUrl)));
 	}
 
-	async put(lane: Lane, payload: string, number = ++this.#number): Promise<void> {
+	/** `msgID`: by which the server tells that it has had this message; without it every one is new. */
+	async put(lane: Lane, payload: string, number = ++this.#number, msgID?: string): Promise<void> {
 		const head = headers();
 		head.set(HEADER.epoch, "test");
 		head.set(HEADER.number, String(number));
-		await this.#connection.jetstream().publish(batchSubject(lane), payload, { headers: head });
+		await this.#connection.jetstream().publish(batchSubject(lane), payload, {
+			headers: head,
+			...(msgID !== undefined && { msgID }),
+		});
 	}
 
 	/** Batches that are not acked yet, of all lanes. */
@@ -30,6 +35,20 @@ export class TestQueue {
 		const lanes: Lane[] = ["realtime", "bulk"];
 		const infos = await Promise.all(lanes.map((lane) => manager.streams.info(streamOf(lane))));
 		return infos.reduce((sum, { state }) => sum + state.messages, 0);
+	}
+
+	/** Messages that are not acked yet, of all lanes, by their subject; empty when there is none. */
+	async bySubject(): Promise<Record<string, number>> {
+		const manager = await this.#connection.jetstreamManager();
+		const ask = (lane: Lane) => manager.streams.info(streamOf(lane), { subjects_filter: ">" });
+		const infos = await Promise.all([ask("realtime"), ask("bulk")]);
+		return Object.assign({}, ...infos.map(({ state }) => state.subjects ?? {}));
+	}
+
+	/** The name of the server that leads a lane's stream, where there are several. */
+	async leaderOf(lane: Lane): Promise<string> {
+		const manager = await this.#connection.jetstreamManager();
+		return (await manager.streams.info(streamOf(lane))).cluster?.leader ?? "";
 	}
 
 	/** Payloads of all that a lane's stream holds. */

@@ -8,10 +8,12 @@ export interface Reply {
 
 export type Rest = (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<Reply>;
 
-export function restClient(url: string, credential?: string): Rest {
+/** `patienceMs`: how long it waits for an answer; without it as long as `fetch` does. */
+export function restClient(url: string, credential?: string, patienceMs?: number): Rest {
 	return async (method, path, body, headers = {}) => {
 		const reply = await fetch(`${url}${path}`, {
 			method,
+			...(patienceMs !== undefined && { signal: AbortSignal.timeout(patienceMs) }),
 			headers: {
 				...(credential !== undefined && { authorization: `Bearer ${credential}` }),
 				...(body !== undefined && { "content-type": "application/json" }),

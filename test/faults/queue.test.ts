@@ -1,0 +1,4 @@
+import { scenario } from "../support/scenario.ts";
+import { queueScenarios } from "./queue.ts";
+
+for (const one of queueScenarios()) scenario(one);

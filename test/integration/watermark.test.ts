@@ -1,0 +1,80 @@
+import type { ServiceBroker } from "moleculer";
+import type { Collection, Document } from "mongodb";
+import { connect } from "nats";
+import { encodeItem } from "../../domain/batch.ts";
+import { newAlarmId, shardOf } from "../../domain/ids.ts";
+import { call } from "../../lib/service.ts";
+import { parkedSubject } from "../../streams/lanes.ts";
+import { eventually } from "../support/eventually.ts";
+import { TestShards } from "../support/shards.ts";
+import { startSystem, type TestSystem } from "../support/system.ts";
+
+/** What was accepted long ago and still lies somewhere must never look as if it had not been issued. */
+
+let system: TestSystem;
+let shards: TestShards;
+
+// Each with a system of its own: the watermark never moves back.
+beforeEach(async () => {
+	system = await startSystem();
+	shards = new TestShards(system.servers);
+});
+afterEach(async () => {
+	await shards?.close();
+	await system?.stop();
+});
+
+const HOUR_MS = 3_600_000;
+type Rows = Collection<Document & { _id: string }>;
+
+async function watermark(): Promise<number | undefined> {
+	const documents: Rows = shards.cluster("c0").db("alarm_meta").collection("documents");
+	return (await documents.findOne({ _id: "low-watermark" }))?.atMs;
+}
+
+const statusAt = (query: ServiceBroker, id: Buffer) =>
+	call(query, "alarm.query.status", { id: id.toString("base64url") }, { meta: { auth: system.keys.opsKey } });
+
+/** An alarm that was accepted an hour ago, as it stands in a batch. */
+function oldAlarm(): { id: Buffer; sinceMs: number; payload: Buffer } {
+	const sinceMs = Date.now() - HOUR_MS;
+	const id = newAlarmId("late", sinceMs);
+	const alarm = { userId: "late", category: "card", title: "t", body: "b" };
+	return { id, sinceMs, payload: Buffer.from(encodeItem(id, { producer: "demo", acceptedAtMs: sinceMs, alarm }).line) };
+}
+
+/** With a worker and a query edge alone: nobody relays. */
+async function expectPending({ id, sinceMs }: { id: Buffer; sinceMs: number }): Promise<ServiceBroker> {
+	await system.run("alarm.consume");
+	const query = await system.run("alarm.query");
+	expect(await eventually(watermark, "a watermark")).toBeLessThanOrEqual(sinceMs);
+	expect(await statusAt(query, id)).toMatchObject({ status: "pending" });
+	return query;
+}
+
+async function expectStored(query: ServiceBroker, { id, sinceMs }: { id: Buffer; sinceMs: number }): Promise<void> {
+	await eventually(async () => (await statusAt(query, id)).status === "stored", "the alarm stored");
+	await eventually(async () => ((await watermark()) ?? 0) > sinceMs, "the watermark gone on");
+}
+
+test("an alarm that has lain in an outbox for an hour is pending, until it is stored", async () => {
+	const old = oldAlarm();
+	const rows: Rows = shards.cluster("c1").db("alarm_cluster").collection("outbox");
+	const _id = `${String(old.sinceMs).padStart(15, "0")}:gone:1`;
+	await rows.insertOne({ _id, lane: "realtime", epoch: "gone", number: 1, sinceMs: old.sinceMs, payload: old.payload });
+	const query = await expectPending(old);
+	await system.run("alarm.create");
+	await expectStored(query, old);
+});
+
+test("an alarm that has been parked for an hour is pending, until it is stored", async () => {
+	const old = oldAlarm();
+	const fence = await shards.fence(old.id);
+	const connection = await connect({ servers: system.servers.nats.url });
+	const subject = parkedSubject("realtime", shardOf(old.id, 16), old.sinceMs);
+	await connection.jetstream().publish(subject, old.payload);
+	await connection.close();
+	const query = await expectPending(old);
+	await fence.lift();
+	await expectStored(query, old);
+});

@@ -1,0 +1,172 @@
+/** One way to break a promise: a change of the source, and the quick tests that have to notice it. */
+export interface Mutant {
+	name: string;
+	/** What no longer holds. */
+	promise: string;
+	file: string;
+	/** Stands exactly once in the file. */
+	find: string;
+	replace: string;
+	suite: Suite;
+}
+
+/** Tests, as jest selects them. */
+export interface Suite {
+	project: "unit" | "integration";
+	/** A pattern of paths. */
+	paths: string;
+	/** A pattern of test names; all of the suite without it. */
+	tests?: string;
+}
+
+const parking = (tests: string): Suite => ({ project: "integration", paths: "integration/parking", tests });
+const OUTBOX: Suite = { project: "integration", paths: "integration/outbox", tests: "while the queue stands still" };
+const RELAY: Suite = { project: "integration", paths: "integration/relay" };
+const VERDICTS: Suite = { project: "unit", paths: "unit/verdicts" };
+
+export const MUTANTS: Mutant[] = [
+	{
+		name: "ack before the write",
+		promise: "a batch leaves the queue only when all of it is safe",
+		file: "streams/worker.ts",
+		find: "			const safe = await this.#handle(",
+		replace: "			for (const message of messages) message.ack();\n			const safe = await this.#handle(",
+		suite: parking("while every database stands still"),
+	},
+	{
+		name: "an empty error list is success",
+		promise: "what does not add up is unknown",
+		file: "domain/verdicts.ts",
+		find: "if (!addsUp(reply, errors, count))",
+		replace: "if (errors.length > 0 && !addsUp(reply, errors, count))",
+		suite: VERDICTS,
+	},
+	{
+		name: "a fence ignored",
+		promise: "what a fence rejects is not stored",
+		file: "domain/verdicts.ts",
+		find: 'if (code === FENCED) return "fenced";',
+		replace: 'if (code === FENCED) return "stored";',
+		suite: parking("two fenced shards"),
+	},
+	{
+		name: "no parking",
+		promise: "a shard that is down holds up no other",
+		file: "mixins/storing.ts",
+		find: "if (streams.jetstream === null) return false;",
+		replace: "if (streams.jetstream !== undefined) return false;",
+		suite: parking("two fenced shards"),
+	},
+	{
+		name: "parking that only says so",
+		promise: "a batch leaves the queue only when all of it is safe",
+		file: "mixins/storing.ts",
+		find: "		await publishParked(streams.jetstream, lane, shard, encodeBatch(batch), sinceMs);\n",
+		replace: "		[publishParked, encodeBatch, sinceMs];\n",
+		suite: parking("two fenced shards"),
+	},
+	{
+		name: "reuse of the message id when parking",
+		promise: "what is parked again is not taken for a duplicate",
+		file: "streams/publisher.ts",
+		find: "		timeout: PUBLISH_MS,\n	});\n	if (ack.duplicate) throw",
+		replace: '		timeout: PUBLISH_MS,\n		msgID: "parked-" + shard,\n	});\n	if (!ack) throw',
+		suite: parking("parked again"),
+	},
+	{
+		name: "a failure acked without its row",
+		promise: "every failure is listed",
+		file: "stores/intake.ts",
+		find: "	const failuresKept = await keepFailures(deps, failures);",
+		replace: "	const failuresKept = (await keepFailures(deps, failures)) || true;",
+		suite: parking("failure whose row cannot be stored"),
+	},
+	{
+		name: "a redrive replaces any slot",
+		promise: "only what failed is sent again",
+		file: "stores/redrive.ts",
+		find: 'const q = { _id: slot._id, outcome: "failed" };',
+		replace: "const q = { _id: slot._id };",
+		suite: { project: "integration", paths: "integration/failures", tests: "leaves an alarm" },
+	},
+	{
+		name: "no outbox",
+		promise: "with the queue away alarms are accepted all the same",
+		file: "lib/acceptance.ts",
+		find: "			await disks.save(batch);",
+		replace: "			throw unknown();",
+		suite: OUTBOX,
+	},
+	{
+		name: "an outbox that only says so",
+		promise: "202 means that a disk has it",
+		file: "lib/acceptance.ts",
+		find: "			await disks.save(batch);",
+		replace: "			disks.save;",
+		suite: OUTBOX,
+	},
+	{
+		name: "relayed rows removed before the PubAck",
+		promise: "a row leaves the outbox only when the queue has it",
+		file: "lib/relay.ts",
+		find: "			await deeds.publish(row);\n			published.push(row._id);",
+		replace: "			published.push(row._id);\n			await deeds.publish(row);",
+		suite: RELAY,
+	},
+	{
+		name: "a relay that removes what another has claimed",
+		promise: "a frozen relay that wakes does no harm",
+		file: "stores/outbox.ts",
+		find: "q: { _id: { $in: ids }, token }, limit: 0",
+		replace: "q: { _id: { $in: ids } }, limit: 0",
+		suite: RELAY,
+	},
+	{
+		name: "two relays at once",
+		promise: "one relay at a time",
+		file: "stores/lease.ts",
+		find: '$or: [{ $eq: ["$holder", holder] }, IS_OVER]',
+		replace: "$or: [true]",
+		suite: RELAY,
+	},
+	{
+		name: "discard old",
+		promise: "a full stream refuses, and throws nothing away",
+		file: "streams/lanes.ts",
+		find: "discard: DiscardPolicy.New,",
+		replace: "discard: DiscardPolicy.Old,",
+		suite: { project: "integration", paths: "integration/accepting", tests: "a full stream refuses" },
+	},
+	{
+		name: "a stream that discards the old is taken",
+		promise: "a server with a wrong setting is refused",
+		file: "streams/lanes.ts",
+		find: 'must(config.discard === DiscardPolicy.New, "discard"',
+		replace: 'must(true, "discard"',
+		suite: { project: "integration", paths: "integration/accepting", tests: "discards the old" },
+	},
+	{
+		name: "a lazy nats-server is taken",
+		promise: "what is acknowledged survives a power cut",
+		file: "streams/preflight.ts",
+		find: "if (jetstream.config.sync_always === true)",
+		replace: "if (jetstream.config)",
+		suite: { project: "integration", paths: "integration/accepting", tests: "syncs lazily" },
+	},
+	{
+		name: "the low-watermark ignores the outbox",
+		promise: "an accepted alarm is never called unknown",
+		file: "services/alarm.consume.service.ts",
+		find: "lowWatermark([...queued, ...saved], askedMs)",
+		replace: "lowWatermark(queued, askedMs)",
+		suite: { project: "integration", paths: "integration/watermark", tests: "outbox" },
+	},
+	{
+		name: "the low-watermark takes what is parked by the time of its parking",
+		promise: "an accepted alarm is never called unknown",
+		file: "streams/backlog.ts",
+		find: "since.push(sinceOfSubject(subject) ?? Number.POSITIVE_INFINITY);",
+		replace: "sinceOfSubject(subject);",
+		suite: { project: "integration", paths: "integration/watermark", tests: "parked" },
+	},
+];

@@ -1,0 +1,16 @@
+import { encodeItem } from "../../domain/batch.ts";
+import { newAlarmId } from "../../domain/ids.ts";
+import type { Marked, Sent } from "./oracle.ts";
+
+/** Alarms put on the queue by hand, as if an edge had accepted them. */
+
+export function plant(userId: string, mark: string, more: Partial<Sent> = {}, timeMs = Date.now()): Sent {
+	const alarm: Marked = { userId, category: "card", title: "t", body: "b", data: { mark } };
+	return { alarm, told: { is: "ok", id: newAlarmId(userId, timeMs).toString("base64url") }, ...more };
+}
+
+/** As it stands in a batch. */
+export function lineOf({ alarm, told }: Sent): string {
+	const id = Buffer.from("id" in told ? (told.id ?? "") : "", "base64url");
+	return encodeItem(id, { producer: "demo", acceptedAtMs: Date.now(), alarm }).line;
+}
