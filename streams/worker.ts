@@ -45,7 +45,7 @@ const ROUND_BATCHES = 64;
  * Only a full round is started beside another: under load what arrives meanwhile then rides together, as on the creating side. But when
  * all that run are slow, what has come meanwhile is not held up behind them.
  */
-const SLOW_MS = 50;
+const SLOW_MS = 250;
 const SLOW_HANDS = 8;
 /**
  * After a round of about a hundred alarms the next one waits so long, unless it is full: many small inserts on every shard would take
