@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { streamOf } from "../../streams/lanes.ts";
 import type { Child } from "../child.ts";
 import type { Figure } from "../figure.ts";
@@ -10,6 +11,10 @@ import { drain, fillFrozen, untilEmpty } from "./storing.ts";
 const PER_S = 200;
 const FOLLOW_EVERY = 2;
 const LANE = "bulk";
+/** Longer than others: bulk is acked by the thousand. */
+const WINDOWS = 3;
+const SETTLED_MS = 1_000;
+const LOOK_MS = 20;
 
 /** What a flood that waits in the bulk lane does to the realtime lane, and the realtime lane to the flood. */
 export async function lanes(stage: Stage, flood: number): Promise<Figure[]> {
@@ -27,6 +32,7 @@ export async function lanes(stage: Stage, flood: number): Promise<Figure[]> {
 		const quiet = await follow(stage, create, query, `idle${round}`);
 		const alone = await drain(lab, worker, LANE, flood, `solo${round}`);
 		await fillFrozen(lab, worker, LANE, flood, `busy${round}`);
+		await untilDraining(lab);
 		const [flooded, drained] = await whileDraining(lab, flood, () => follow(stage, create, query, `busy${round}`));
 		await untilEmpty(lab, LANE);
 		stage.say(
@@ -67,7 +73,7 @@ async function follow(stage: Stage, create: Child, query: Child, salt: string): 
 		createPort: create.port,
 		readPort: query.port,
 		perS: PER_S,
-		durationMs: stage.windowMs,
+		durationMs: WINDOWS * stage.windowMs,
 		alarms: await keepAlarms(stage, salt),
 		auth: stage.lab.keys.producerKey,
 		followEvery: FOLLOW_EVERY,
@@ -86,6 +92,12 @@ async function whileDraining<R>(lab: Lab, flood: number, deed: () => Promise<R>)
 	const after = await waiting(lab);
 	if (after === 0) throw new Error("the flood was over before the measurement: it has to be larger");
 	return [result, ((before - after) * (flood / before) * 1_000) / passedMs];
+}
+
+/** A worker that was frozen finds its connections old: what it does in its first second says nothing. */
+async function untilDraining(lab: Lab): Promise<void> {
+	for (const before = await waiting(lab); (await waiting(lab)) === before; ) await sleep(LOOK_MS);
+	await sleep(SETTLED_MS);
 }
 
 async function waiting({ jetstream }: Lab): Promise<number> {
