@@ -82,6 +82,22 @@ export const MUTANTS: Mutant[] = [
 		suite: parking("failure whose row cannot be stored"),
 	},
 	{
+		name: "no neighbouring-day check",
+		promise: "one key makes one alarm, also over midnight",
+		file: "stores/keys.ts",
+		find: "	if (before.size === 0 && after.size === 0) return [];",
+		replace: "	if (before.size >= 0 && after.size >= 0) return [];",
+		suite: { project: "integration", paths: "integration/keys", tests: "both sides of midnight|nightly batch" },
+	},
+	{
+		name: "no keys",
+		promise: "one key makes one alarm",
+		file: "stores/keys.ts",
+		find: "	if (claims.length === 0) return { ready: decisions, held };",
+		replace: "	if (claims.length >= 0) return { ready: decisions, held };",
+		suite: { project: "integration", paths: "integration/idempotency", tests: "makes one alarm" },
+	},
+	{
 		name: "a redrive replaces any slot",
 		promise: "only what failed is sent again",
 		file: "stores/redrive.ts",
