@@ -98,6 +98,14 @@ export const MUTANTS: Mutant[] = [
 		suite: { project: "integration", paths: "integration/idempotency", tests: "makes one alarm" },
 	},
 	{
+		name: "a key day dropped a day early",
+		promise: "a key holds for 24 hours at least",
+		file: "domain/holdings.ts",
+		find: "dayStartMs(addDays(day, 2)) <= watermarkMs",
+		replace: "dayStartMs(addDays(day, 1)) <= watermarkMs",
+		suite: { project: "unit", paths: "unit/holdings" },
+	},
+	{
 		name: "a redrive replaces any slot",
 		promise: "only what failed is sent again",
 		file: "stores/redrive.ts",
