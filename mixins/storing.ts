@@ -67,7 +67,7 @@ const BACKLOG_ROWS = 2_000;
 const ALONE = { rows: 1_000, giveWay: () => Promise.resolve() };
 /** Small steps: an insert of the realtime lane waits behind the one that a cluster has in hand. */
 const BESIDE_ROWS = 250;
-const REALTIME_INSERTS = 4;
+const REALTIME_INSERTS = 16;
 
 function paceOf({ rightOfWay }: Storer, lane: Lane, rows: number): Pace {
 	if (lane === "realtime" && rows < BACKLOG_ROWS) return { ...ALONE, inserts: REALTIME_INSERTS };

@@ -28,6 +28,8 @@ interface Vars extends HasRouting, HasAdmission, HasStreams, HasStoring {
 }
 
 const BACKLOG_MS = 1_000;
+/** Rounds of a lane at once; of bulk only one while realtime has the right of way. */
+const HANDS = 3;
 /** Longest wait before a batch comes again that could neither be stored nor parked. */
 const MOST_RETRY_MS = 15_000;
 
@@ -71,6 +73,7 @@ function workerOf(service: Service & Vars, config: Config, lane: Lane): LaneWork
 		lane,
 		consumer: WORKER,
 		prefetch: config.workerPrefetch,
+		hands: () => (lane === "bulk" && service.rightOfWay.isExpected ? 1 : HANDS),
 		mostRetryMs: MOST_RETRY_MS,
 		prepare: async () => ensureLane(await service.streams.manager(), lane, laneSize(config)),
 		workingMs: config.ackWaitMs / 3,

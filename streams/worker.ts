@@ -27,6 +27,8 @@ export interface WorkerOptions {
 	consumer: string;
 	/** Batches asked for ahead of time. */
 	prefetch: number;
+	/** Full rounds at once: while one waits for the databases, the next is decoded. */
+	hands: () => number;
 	/** Makes the lane's stream and consumer if somebody has deleted them. */
 	prepare: () => Promise<void>;
 	/** Longest wait before a batch that was not safe comes again. */
@@ -40,11 +42,9 @@ export interface WorkerOptions {
 const ROUND_BYTES = 2 * 1024 * 1024;
 const ROUND_BATCHES = 64;
 /**
- * Rounds at once: while one waits for the databases, the next is decoded. Only a full round is started beside another: under load
- * what arrives meanwhile then rides together, as on the creating side.
+ * Only a full round is started beside another: under load what arrives meanwhile then rides together, as on the creating side. But when
+ * all that run are slow, what has come meanwhile is not held up behind them.
  */
-const HANDS = 3;
-/** A lone round that takes longer waits for a server: what comes meanwhile is not held up behind it. */
 const SLOW_MS = 250;
 const SLOW_HANDS = 8;
 /**
@@ -144,7 +144,7 @@ export class LaneWorker {
 
 	/** Waits while a full round lies ready and every hand is busy. */
 	async #room(): Promise<void> {
-		while (!this.#isStopping && this.#rounds.size >= HANDS && this.#isRoundFull()) {
+		while (!this.#isStopping && this.#rounds.size >= this.#options.hands() && this.#isRoundFull()) {
 			await new Promise<void>((resolve) => {
 				this.#wake = resolve;
 			});
@@ -158,7 +158,7 @@ export class LaneWorker {
 	/** When the next round may begin: now (0 or less), in so many ms, or not before another one has ended (infinite). */
 	#startInMs(): number {
 		if (this.#isStopping || this.#buffer.length === 0) return Number.POSITIVE_INFINITY;
-		if (this.#isRoundFull()) return this.#rounds.size < HANDS ? 0 : Number.POSITIVE_INFINITY;
+		if (this.#isRoundFull()) return this.#rounds.size < this.#options.hands() ? 0 : Number.POSITIVE_INFINITY;
 		if (this.#rounds.size >= SLOW_HANDS) return Number.POSITIVE_INFINITY;
 		const slowAtMs = Math.max(...[...this.#rounds.values()].map((beganMs) => beganMs + SLOW_MS));
 		return Math.max(this.#notBeforeMs, slowAtMs) - performance.now();
