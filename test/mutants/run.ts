@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { Command } from "commander";
 import { endOf } from "../../ops/embedded/server-process.ts";
+import { type DocTable, writeDocTable } from "../support/doc-table.ts";
 import { processesNaming } from "../support/processes.ts";
 import { MUTANTS, type Mutant, type Suite } from "./list.ts";
 
@@ -37,7 +38,7 @@ async function main(): Promise<number> {
 			rows.push({ name: mutant.name, promise: mutant.promise, ...verdict, tests: textOf(mutant.suite) });
 			console.log(`${verdict.is}  ${mutant.name}: ${verdict.why}`);
 		}
-		console.log(`\n${table(rows)}`);
+		writeTable(rows);
 		return rows.length > 0 && rows.every(({ is }) => is === "killed") ? 0 : 1;
 	} finally {
 		rmSync(copy, { recursive: true, force: true });
@@ -143,10 +144,19 @@ function textOf({ paths, tests }: Suite): string {
 	return tests === undefined ? paths : `${paths}: ${tests.replaceAll("|", ", ")}`;
 }
 
-/** As it stands in docs/reliability.md. */
-function table(rows: Row[]): string {
-	const lines = rows.map(({ name, promise, is, tests }) => `| ${name} | ${promise} | ${is} | ${tests} |`);
-	return ["| mutant | the promise it breaks | verdict | tests |", "|---|---|---|---|", ...lines].join("\n");
+/** Into docs/reliability.md; mutants that were left out this time keep their line. */
+function writeTable(rows: Row[]): void {
+	const lineOf = ({ name, promise, is, tests }: Row) => `| ${name} | ${promise} | ${is} | ${tests} |`;
+	const table: DocTable = {
+		document: join(ROOT, "docs", "reliability.md"),
+		name: "mutants: written by npm run mutants",
+		head: ["| mutant | the promise it breaks | verdict | tests |", "|---|---|---|---|"],
+	};
+	const lines = MUTANTS.map(({ name, promise }) => {
+		const row = rows.find((one) => one.name === name);
+		return { key: name, line: row && lineOf(row), empty: `| ${name} | ${promise} | not run yet | |` };
+	});
+	writeDocTable(table, lines);
 }
 
 main().then(
