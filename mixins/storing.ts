@@ -46,11 +46,12 @@ interface Doing {
  * are stored or parked. The ledger first: while no cluster takes it, batches stay in the queue and are not parked again and again.
  */
 export async function storeRound(storer: Storer, lane: Lane, deliveries: Delivery[]): Promise<boolean[]> {
-	const batches = await store(storer, lane, deliveries, storer.breakers.ofRounds);
+	const batches = await store(storer, lane, deliveries, storer.breakers.ofRounds[lane]);
 	const rows = deliveries.map((delivery, at) => ledgerRow(lane, delivery, batches[at] ?? []));
 	const { clusters, routing, breakers } = storer;
 	const full = rows.filter(({ ids }) => ids.length > 0);
-	if (full.length > 0) await writeLedger({ clusters, patience: breakers.ofRounds }, routing.current, full, Date.now());
+	if (full.length > 0)
+		await writeLedger({ clusters, patience: breakers.ofRounds[lane] }, routing.current, full, Date.now());
 	const unsafe = batches.flat().filter(({ outcome }) => !outcome.safe);
 	const parked = await park(storer, lane, unsafe);
 	return batches.map((batch) => batch.every((doing) => doing.outcome.safe || parked.has(doing)));

@@ -1,4 +1,5 @@
-import { attempt, type Breaker, CLOSED, isClosed, opened } from "../domain/breaker.ts";
+import type { Lane } from "../contracts/alarm.ts";
+import { attempt, type Breaker, CLOSED, opened } from "../domain/breaker.ts";
 
 /** How long one waits for a cluster, and whether at all: one that is silent must not hold up what belongs to the others. */
 export interface Patience {
@@ -13,6 +14,9 @@ export interface Patience {
 /** About a second, and a little more for a large command. */
 const ROUND_MS = 1_000;
 const ROW_MS = 1;
+/** The bulk lane has time: a database that is only slow would be slower yet if all of a backlog were parked and came again. */
+const BULK_MS = 5_000;
+const BULK_SILENCES = 3;
 /** Longer than the driver itself waits: whoever drains has time. */
 const DRAIN_MS = 8_000;
 const PACE = { firstMs: 500, mostMs: 2_000 };
@@ -23,27 +27,30 @@ const UNTRIED_MS = 10_000;
 export class ClusterBreakers {
 	readonly #breakers = new Map<string, Breaker>();
 
-	/** Of a round of fresh alarms: never waits for a cluster that was silent. */
-	readonly ofRounds: Patience = {
-		mayTry: (cluster) => this.#isClosed(cluster) || this.#trial(cluster, performance.now() - UNTRIED_MS),
-		limitMs: (rows) => ROUND_MS + rows * ROW_MS,
-		heard: (cluster) => this.#breakers.delete(cluster),
-		silent: (cluster) => this.#silent(cluster),
+	/** Of rounds of fresh alarms. Realtime never waits for a cluster that was silent; bulk not for one that stays silent. */
+	readonly ofRounds: Record<Lane, Patience> = {
+		realtime: this.#patience((rows) => ROUND_MS + rows * ROW_MS, 1),
+		bulk: this.#patience((rows) => BULK_MS + rows * ROW_MS, BULK_SILENCES),
 	};
 
 	/** Of a drainer: it finds out whether the cluster is back. */
 	readonly ofDrainers: Patience = {
-		...this.ofRounds,
+		...this.#patience(() => DRAIN_MS, 1),
 		mayTry: (cluster) => this.#trial(cluster, performance.now()),
-		limitMs: () => DRAIN_MS,
 	};
+
+	#patience(limitMs: Patience["limitMs"], silences: number): Patience {
+		return {
+			mayTry: (cluster) =>
+				this.#of(cluster).failures < silences || this.#trial(cluster, performance.now() - UNTRIED_MS),
+			limitMs,
+			heard: (cluster) => this.#breakers.delete(cluster),
+			silent: (cluster) => this.#silent(cluster),
+		};
+	}
 
 	#of(cluster: string): Breaker {
 		return this.#breakers.get(cluster) ?? CLOSED;
-	}
-
-	#isClosed(cluster: string): boolean {
-		return isClosed(this.#of(cluster));
 	}
 
 	#trial(cluster: string, nowMs: number): boolean {

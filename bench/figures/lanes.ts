@@ -9,12 +9,12 @@ import { keepAlarms } from "./latency.ts";
 import { drain, fillFrozen, untilEmpty } from "./storing.ts";
 
 const PER_S = 200;
-const FOLLOW_EVERY = 2;
+const FOLLOW_EVERY = 4;
 const LANE = "bulk";
 /** Longer than others: bulk is acked by the thousand. */
 const WINDOWS = 3;
 const SETTLED_MS = 1_000;
-const LOOK_MS = 20;
+const LOOK_MS = 10;
 
 /** What a flood that waits in the bulk lane does to the realtime lane, and the realtime lane to the flood. */
 export async function lanes(stage: Stage, flood: number): Promise<Figure[]> {
@@ -77,6 +77,7 @@ async function follow(stage: Stage, create: Child, query: Child, salt: string): 
 		alarms: await keepAlarms(stage, salt),
 		auth: stage.lab.keys.producerKey,
 		followEvery: FOLLOW_EVERY,
+		lookMs: LOOK_MS,
 	};
 	const one = await stage.load.ask<LatencyResult>(load);
 	if (one.failed > 0) throw new Error(`${one.failed} creations were not accepted`);

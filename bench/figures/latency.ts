@@ -10,6 +10,7 @@ import { tokensOf } from "../stored.ts";
 
 const PER_S = 500;
 const FOLLOW_EVERY = 10;
+const LOOK_MS = 4;
 const ALARMS = 5_000;
 
 /** (f) Accepted to readable at 500 creations per second. The worker runs; the raw way has a bare server, worker and reader. */
@@ -69,6 +70,7 @@ async function measure(stage: Stage, name: string, way: Way): Promise<LatencyRes
 			alarms: await keepAlarms(stage, `${name}${round}`),
 			auth: stage.lab.keys.producerKey,
 			followEvery: FOLLOW_EVERY,
+			lookMs: LOOK_MS,
 		};
 		const one = await stage.load.ask<LatencyResult>(load);
 		if (one.failed > 0) throw new Error(`${one.failed} creations were not accepted`);

@@ -29,7 +29,7 @@ export async function ledger(stage: Stage): Promise<Figure[]> {
 	const routing = new HeldDocument<RoutingMap>(clusters, MAP_ID, { onError: fail });
 	try {
 		await routing.reload();
-		const patience = new ClusterBreakers().ofRounds;
+		const patience = new ClusterBreakers().ofRounds.bulk;
 		const deps: IntakeDeps = { clusters, routing, lane: "bulk", patience, pace: PACE, nowMs: Date.now, onError: fail };
 		const figures: Figure[] = [];
 		for (const size of SIZES) figures.push(await figureOf(stage, deps, size));

@@ -12,6 +12,8 @@ export interface LatencyLoad {
 	alarms: string;
 	auth: string;
 	followEvery: number;
+	/** Between two looks: each costs the service a read, and many followers that look all the time are a load of their own. */
+	lookMs: number;
 }
 
 export interface Followed {
@@ -33,7 +35,7 @@ export interface LatencyResult {
 }
 
 const LINES = 64;
-const LOOK_MS = 1;
+const STEP_MS = 1;
 const LIMIT_MS = 15_000;
 
 export async function runLatency(load: LatencyLoad, alarms: Followed[]): Promise<LatencyResult> {
@@ -53,7 +55,7 @@ export async function runLatency(load: LatencyLoad, alarms: Followed[]): Promise
 		if (reply.status !== 202) failed++;
 		else acceptedMs.push(nowMs - dueMs);
 		if (reply.status !== 202 || at % load.followEvery !== 0) return;
-		readableMs.push(await untilReadable(read, one, idOf(reply), nowMs));
+		readableMs.push(await untilReadable(read, one, idOf(reply), nowMs, load.lookMs));
 	};
 	await atRate(load, (at, dueMs) => following.push(begin(at, dueMs)));
 	await Promise.all(following);
@@ -80,7 +82,7 @@ export async function atRate(
 	for (let at = 0; at < count; ) {
 		const dueCount = Math.min(Math.floor(((performance.now() - startMs) * perS) / 1_000) + 1, count);
 		for (; at < dueCount; at++) deed(at, startMs + (at * 1_000) / perS);
-		await pause(LOOK_MS);
+		await pause(STEP_MS);
 	}
 }
 
@@ -89,6 +91,7 @@ async function untilReadable(
 	{ userId, token }: Followed,
 	id: string,
 	sinceMs: number,
+	lookMs: number,
 ): Promise<number> {
 	const request = encodeRequest({ method: "GET", path: `/v1/users/${userId}/alarms/${id}`, auth: token });
 	for (;;) {
@@ -97,7 +100,7 @@ async function untilReadable(
 		if (status === 200) return passedMs;
 		if (passedMs > LIMIT_MS)
 			throw new Error(`${id} cannot be read ${LIMIT_MS / 1_000} s after it was accepted (${status})`);
-		await pause(LOOK_MS);
+		await pause(lookMs);
 	}
 }
 

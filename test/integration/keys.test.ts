@@ -38,7 +38,7 @@ beforeAll(async () => {
 	}
 	routing = new HeldDocument<RoutingMap>(clusters, MAP_ID, { onError });
 	await routing.start();
-	const patience = new ClusterBreakers().ofRounds;
+	const patience = new ClusterBreakers().ofRounds.bulk;
 	const pace = { rows: 1_000, inserts: 1, giveWay: () => Promise.resolve() };
 	deps = { clusters, routing, lane: "realtime", patience, pace, nowMs: () => NOW_MS, onError };
 });
