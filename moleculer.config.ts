@@ -15,7 +15,14 @@ export default function brokerOptions(config: Config): BrokerOptions {
 		...(config.nodeId !== undefined && { nodeID: config.nodeId }),
 		transporter: {
 			type: "NATS",
-			options: { url: config.natsUrl, reconnectTimeWait: 500, pingInterval: 1_000, maxPingOut: 2, timeout: 2_000 },
+			options: {
+				url: config.natsUrl,
+				reconnectTimeWait: 500,
+				pingInterval: 1_000,
+				maxPingOut: 2,
+				timeout: 2_000,
+				ignoreAuthErrorAbort: true,
+			},
 		},
 		middlewares: [
 			backgroundBus(),

@@ -84,8 +84,10 @@ async function fillInTime(deps: IntakeDeps, group: Group, outcomes: Map<Decision
 	const { patience, onError } = deps;
 	const { cluster, decisions } = group;
 	if (!patience.mayTry(cluster)) return;
+	const beganMs = performance.now();
 	try {
 		await inTime(fillGroup(deps, group, outcomes), patience.limitMs(decisions.length));
+		patience.heard(cluster, performance.now() - beganMs, decisions.length);
 	} catch (error) {
 		if (error instanceof TooLate || isAway(error)) patience.silent(cluster);
 		else onError(error);
@@ -137,12 +139,10 @@ async function insertAll(deps: IntakeDeps, target: Target, decisions: Decision[]
 async function tryInsert(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Verdict[]> {
 	try {
 		const rows = decisions.map(({ slot }) => slot as unknown as Document);
-		const verdicts = insertVerdicts(await insertInto(deps.clusters, target, rows), decisions.length);
-		deps.patience.heard(target.cluster);
-		return verdicts;
+		return insertVerdicts(await insertInto(deps.clusters, target, rows), decisions.length);
 	} catch (error) {
 		if (isUnsayable(error)) return oneByOne(deps, target, decisions);
-		if (isAway(error)) deps.patience.silent(target.cluster);
+		if (isAway(error)) throw error;
 		await reloadIfMoved(deps, error);
 		return decisions.map(() => "unknown");
 	}

@@ -48,7 +48,10 @@ export interface KeyDeps {
 /** The reason for each decision that has to come again, because it is not known what its key stands for. */
 export type Held = Map<Decision, string>;
 
-/** The decisions of one shard whose slots may be filled; the slots of duplicates and conflicts have become tombstones. */
+/**
+ * The decisions of one shard whose slots may be filled; the slots of duplicates and conflicts have become tombstones.
+ * @throws {Fault} UNAVAILABLE when the shard's cluster does not answer: nothing is known of any of them.
+ */
 export async function claimKeys(deps: KeyDeps, decisions: Decision[]): Promise<{ ready: Decision[]; held: Held }> {
 	const held: Held = new Map();
 	const claims = claimsOf(deps, decisions);
@@ -57,9 +60,10 @@ export async function claimKeys(deps: KeyDeps, decisions: Decision[]): Promise<{
 		const steps = keySteps(deps, claims, held);
 		while (!(await steps.next()).done);
 	} catch (error) {
+		if (isAway(error)) throw error;
 		for (const { decision } of claims) held.set(decision, "its idempotency key could not be claimed");
 		if (isMoved(error)) await deps.routing.reload().catch(deps.onError);
-		else if (!isAway(error)) deps.onError(error);
+		else deps.onError(error);
 	}
 	return { ready: decisions.filter((decision) => !held.has(decision)), held };
 }

@@ -7,7 +7,8 @@ export interface Patience {
 	mayTry(cluster: string): boolean;
 	/** For a group of so many rows. */
 	limitMs(rows: number): number;
-	heard(cluster: string): void;
+	/** A group of so many rows was answered after so long. What took longer than a round can wait says nothing good. */
+	heard(cluster: string, afterMs: number, rows: number): void;
 	silent(cluster: string): void;
 }
 
@@ -23,13 +24,17 @@ const PACE = { firstMs: 500, mostMs: 2_000 };
 /** Trials are made by those who drain what was parked. If there is none of them, a round makes one after that. */
 const UNTRIED_MS = 10_000;
 
+function roundMs(rows: number): number {
+	return ROUND_MS + rows * ROW_MS;
+}
+
 /** One breaker per cluster, for all lanes of a process. */
 export class ClusterBreakers {
 	readonly #breakers = new Map<string, Breaker>();
 
 	/** Of rounds of fresh alarms. Realtime never waits for a cluster that was silent; bulk not for one that stays silent. */
 	readonly ofRounds: Record<Lane, Patience> = {
-		realtime: this.#patience((rows) => ROUND_MS + rows * ROW_MS, 1),
+		realtime: this.#patience(roundMs, 1),
 		bulk: this.#patience((rows) => BULK_MS + rows * ROW_MS, BULK_SILENCES),
 	};
 
@@ -44,7 +49,9 @@ export class ClusterBreakers {
 			mayTry: (cluster) =>
 				this.#of(cluster).failures < silences || this.#trial(cluster, performance.now() - UNTRIED_MS),
 			limitMs,
-			heard: (cluster) => this.#breakers.delete(cluster),
+			heard: (cluster, afterMs, rows) => {
+				if (afterMs <= roundMs(rows)) this.#breakers.delete(cluster);
+			},
 			silent: (cluster) => this.#silent(cluster),
 		};
 	}

@@ -37,6 +37,8 @@ export class StreamConnection {
 			// facts.md 7: by default a hung server is noticed after minutes, and ten failed tries close the connection for good.
 			waitOnFirstConnect: true,
 			maxReconnectAttempts: -1,
+			// Otherwise two refused logins, as while passwords are being changed, close the connection for good.
+			ignoreAuthErrorAbort: true,
 			reconnectTimeWait: AGAIN_MS,
 			// A server that stands still, or a half-open connection, counts as down after three to four seconds.
 			pingInterval: PING_MS,
