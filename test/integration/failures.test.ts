@@ -288,7 +288,7 @@ describe("every list", () => {
 
 	test.each(reads)("(%s) is one bounded scan per shard", async (_, query, mostExamined) => {
 		owner = nobody();
-		await plantMany(150, { failedAt: new Date(), slot: null });
+		await plantMany(400, { failedAt: new Date(), slot: null });
 		await plant({ userId: owner });
 		cursor = (await list({ limit: 10 })).nextCursor ?? "";
 		const sent = await sentBy(() => list(query()));
