@@ -8,9 +8,9 @@ import { shardOf } from "../domain/ids.ts";
 import { type Decision, triage } from "../domain/triage.ts";
 import type { Metrics } from "../lib/metrics.ts";
 import type { RightOfWay } from "../lib/right-of-way.ts";
-import { type Outcome, type Pace, takeIn } from "../stores/intake.ts";
+import { type IntakeDeps, type Outcome, type Pace, takeIn } from "../stores/intake.ts";
 import { type LedgerRow, writeLedger } from "../stores/ledger.ts";
-import type { ClusterBreakers, Patience } from "../stores/patience.ts";
+import type { ClusterBreakers } from "../stores/patience.ts";
 import { publishParked } from "../streams/publisher.ts";
 import type { Delivery } from "../streams/worker.ts";
 import type { HasStreams } from "./jetstream.mixin.ts";
@@ -45,8 +45,13 @@ interface Doing {
  * Stores the items of many batches, then writes the ledger, then parks what could not be stored. A batch is safe when all of its items
  * are stored or parked. The ledger first: while no cluster takes it, batches stay in the queue and are not parked again and again.
  */
-export async function storeRound(storer: Storer, lane: Lane, deliveries: Delivery[]): Promise<boolean[]> {
-	const batches = await store(storer, lane, deliveries, storer.breakers.ofRounds[lane]);
+export async function storeRound(
+	storer: Storer,
+	lane: Lane,
+	deliveries: Delivery[],
+	straggles: () => void,
+): Promise<boolean[]> {
+	const batches = await store(storer, lane, deliveries, { patience: storer.breakers.ofRounds[lane], straggles });
 	const rows = deliveries.map((delivery, at) => ledgerRow(lane, delivery, batches[at] ?? []));
 	const { clusters, routing, breakers } = storer;
 	const full = rows.filter(({ ids }) => ids.length > 0);
@@ -59,7 +64,10 @@ export async function storeRound(storer: Storer, lane: Lane, deliveries: Deliver
 
 /** Stores what was parked. What still cannot be stored stays where it is: it is never parked again. */
 export async function drainParked(storer: Storer, lane: Lane, deliveries: Delivery[]): Promise<boolean[]> {
-	const batches = await store(storer, lane, deliveries, storer.breakers.ofDrainers);
+	const batches = await store(storer, lane, deliveries, {
+		patience: storer.breakers.ofDrainers,
+		straggles: () => undefined,
+	});
 	return batches.map((batch) => batch.every(({ outcome }) => outcome.safe));
 }
 
@@ -77,8 +85,11 @@ function paceOf({ rightOfWay }: Storer, lane: Lane, rows: number): Pace {
 	return { ...ALONE, inserts: rows < BACKLOG_ROWS ? 1 : 2 };
 }
 
-function store(storer: Storer, lane: Lane, deliveries: Delivery[], patience: Patience): Promise<Doing[][]> {
-	const work = () => storeItems(storer, lane, deliveries, patience);
+/** What a round and a drainer do differently. */
+type Manner = Pick<IntakeDeps, "patience" | "straggles">;
+
+function store(storer: Storer, lane: Lane, deliveries: Delivery[], manner: Manner): Promise<Doing[][]> {
+	const work = () => storeItems(storer, lane, deliveries, manner);
 	return lane === "realtime" ? storer.rightOfWay.first(work) : work();
 }
 
@@ -93,13 +104,14 @@ async function readBatches(storer: Storer, lane: Lane, deliveries: Delivery[]) {
 	return batches;
 }
 
-async function storeItems(storer: Storer, lane: Lane, deliveries: Delivery[], patience: Patience): Promise<Doing[][]> {
+async function storeItems(storer: Storer, lane: Lane, deliveries: Delivery[], manner: Manner): Promise<Doing[][]> {
 	const batches = await readBatches(storer, lane, deliveries);
 	const { clusters, routing } = storer;
 	const onError = (error: unknown) => storer.logger.error(`the ${lane} worker: ${error}`);
 	const decisions = batches.flat().map(({ decision }) => decision);
 	const pace = paceOf(storer, lane, decisions.length);
-	const outcomes = await takeIn({ clusters, routing, lane, patience, pace, nowMs: Date.now, onError }, decisions);
+	const deps = { clusters, routing, lane, ...manner, pace, nowMs: Date.now, onError };
+	const outcomes = await takeIn(deps, decisions);
 	reportUnsafe(storer, lane, outcomes);
 	const next = outcomes.values();
 	const done = batches.map((batch) => batch.map((item) => ({ ...item, outcome: next.next().value as Outcome })));

@@ -69,7 +69,7 @@ export default function alarmConsume(config: Config): ServiceSchema {
 }
 
 function workerOf(service: Service & Vars, config: Config, lane: Lane): LaneWorker {
-	return new LaneWorker(service.streams, (deliveries) => storeRound(service, lane, deliveries), {
+	return new LaneWorker(service.streams, (deliveries, straggles) => storeRound(service, lane, deliveries, straggles), {
 		lane,
 		consumer: WORKER,
 		prefetch: config.workerPrefetch,

@@ -27,6 +27,8 @@ export interface IntakeDeps {
 	lane: Lane;
 	patience: Patience;
 	pace: Pace;
+	/** Called when what is left of a round waits for a slow cluster. */
+	straggles: () => void;
 	nowMs: () => number;
 	/** Hears of errors that are neither an outage nor a moved collection. */
 	onError: (error: unknown) => void;
@@ -42,14 +44,29 @@ export interface Pace {
 	giveWay(): Promise<void>;
 }
 
+const STRAGGLE_MS = 20;
+
 /** Puts every decision into its slot: grouped by shard and month, sorted by `_id`, with majority and journal. In the order given. */
 export async function takeIn(deps: IntakeDeps, decisions: Decision[]): Promise<Outcome[]> {
 	const outcomes = new Map<Decision, Outcome>();
 	const groups = groupBySlot(deps.routing.current, decisions);
 	const byCluster = Map.groupBy(groups.values(), ({ cluster }) => cluster);
 	const fill = (group: Group) => fillInTime(deps, group, outcomes);
-	await Promise.all([...byCluster.values()].map((some) => inTurns(some, deps.pace.inserts, fill)));
+	const works = [...byCluster.values()].map((some) => inTurns(some, deps.pace.inserts, fill));
+	const stopWatching = watchStragglers(works, deps.straggles);
+	await Promise.all(works);
+	stopWatching();
 	return decisions.map((decision) => outcomes.get(decision) ?? comesAgain("its database does not answer in time"));
+}
+
+/** Tells when one cluster is done and the others take more than twice as long. */
+function watchStragglers(works: Promise<void>[], straggles: () => void): () => void {
+	const beganMs = performance.now();
+	let timer: NodeJS.Timeout | undefined;
+	void Promise.race(works).then(() => {
+		if (works.length > 1) timer = setTimeout(straggles, Math.max(performance.now() - beganMs, STRAGGLE_MS));
+	});
+	return () => clearTimeout(timer);
 }
 
 /** In turns: sixteen inserts at once would leave a reader on the same cluster a seventeenth of its processor. */

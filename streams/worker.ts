@@ -18,8 +18,11 @@ export interface Delivery {
 	attempt: number;
 }
 
-/** Tells for each delivery, in order, whether it is safe (acked) or has to come again. A throw means: none is safe. */
-export type Handler = (deliveries: Delivery[]) => Promise<boolean[]>;
+/**
+ * Tells for each delivery, in order, whether it is safe (acked) or has to come again. A throw means: none is safe. `straggles` is to be
+ * called when only a slow server is waited for: the next round then need not wait, too.
+ */
+export type Handler = (deliveries: Delivery[], straggles: () => void) => Promise<boolean[]>;
 
 export interface WorkerOptions {
 	lane: Lane;
@@ -65,7 +68,7 @@ export class LaneWorker {
 	readonly #options: WorkerOptions;
 	readonly #buffer: JsMsg[] = [];
 	#bufferBytes = 0;
-	/** By when they began. */
+	/** By when they count as slow. */
 	readonly #rounds = new Map<Promise<void>, number>();
 	#messages: ConsumerMessages | null = null;
 	/** While alarms pour in, rounds keep a distance: see BUSY_GAP_MS. */
@@ -160,8 +163,7 @@ export class LaneWorker {
 		if (this.#isStopping || this.#buffer.length === 0) return Number.POSITIVE_INFINITY;
 		if (this.#isRoundFull()) return this.#rounds.size < this.#options.hands() ? 0 : Number.POSITIVE_INFINITY;
 		if (this.#rounds.size >= SLOW_HANDS) return Number.POSITIVE_INFINITY;
-		const slowAtMs = Math.max(...[...this.#rounds.values()].map((beganMs) => beganMs + SLOW_MS));
-		return Math.max(this.#notBeforeMs, slowAtMs) - performance.now();
+		return Math.max(this.#notBeforeMs, ...this.#rounds.values()) - performance.now();
 	}
 
 	#startRound(): void {
@@ -173,12 +175,19 @@ export class LaneWorker {
 		const messages = this.#takeRound();
 		const isBusy = sizeOf(messages) >= BUSY_BYTES;
 		this.#notBeforeMs = isBusy ? performance.now() + BUSY_GAP_MS : 0;
-		const round = this.#doRound(messages).finally(() => {
+		const round = this.#doRound(messages, () => this.#straggles(round)).finally(() => {
 			this.#rounds.delete(round);
 			this.#wake();
 			this.#startRound();
 		});
-		this.#rounds.set(round, performance.now());
+		this.#rounds.set(round, performance.now() + SLOW_MS);
+	}
+
+	#straggles(round: Promise<void>): void {
+		if (this.#rounds.has(round)) this.#rounds.set(round, performance.now());
+		if (this.#later !== null) clearTimeout(this.#later);
+		this.#later = null;
+		this.#startRound();
 	}
 
 	/** What lies ready while rounds keep their distance is begun when that is over. */
@@ -203,13 +212,13 @@ export class LaneWorker {
 		return taken;
 	}
 
-	async #doRound(messages: JsMsg[]): Promise<void> {
+	async #doRound(messages: JsMsg[], straggles: () => void): Promise<void> {
 		const stillWorking = setInterval(
 			() => messages.forEach((message) => void message.working()),
 			this.#options.workingMs,
 		).unref();
 		try {
-			const safe = await this.#handle(messages.map(toDelivery));
+			const safe = await this.#handle(messages.map(toDelivery), straggles);
 			for (const [index, message] of messages.entries()) this.#settle(message, safe[index] === true);
 		} catch (error) {
 			this.#options.onError(error);

@@ -30,7 +30,16 @@ export async function ledger(stage: Stage): Promise<Figure[]> {
 	try {
 		await routing.reload();
 		const patience = new ClusterBreakers().ofRounds.bulk;
-		const deps: IntakeDeps = { clusters, routing, lane: "bulk", patience, pace: PACE, nowMs: Date.now, onError: fail };
+		const deps: IntakeDeps = {
+			clusters,
+			routing,
+			lane: "bulk",
+			patience,
+			pace: PACE,
+			straggles: () => undefined,
+			nowMs: Date.now,
+			onError: fail,
+		};
 		const figures: Figure[] = [];
 		for (const size of SIZES) figures.push(await figureOf(stage, deps, size));
 		return figures;

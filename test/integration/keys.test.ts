@@ -40,7 +40,16 @@ beforeAll(async () => {
 	await routing.start();
 	const patience = new ClusterBreakers().ofRounds.bulk;
 	const pace = { rows: 1_000, inserts: 1, giveWay: () => Promise.resolve() };
-	deps = { clusters, routing, lane: "realtime", patience, pace, nowMs: () => NOW_MS, onError };
+	deps = {
+		clusters,
+		routing,
+		lane: "realtime",
+		patience,
+		pace,
+		straggles: () => undefined,
+		nowMs: () => NOW_MS,
+		onError,
+	};
 });
 afterAll(async () => {
 	routing?.stop();
