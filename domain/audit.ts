@@ -48,11 +48,12 @@ function accountOf(rows: AccountRow[], firstDay: string): EpochAccount {
 	return { floor: Math.max(0, ...before), settled: newest.settled, voids, atMs: newest.atMs, isInside };
 }
 
-/** What is left of a run of numbers when ordered others are taken out. */
-export function without([from, to]: NumberRange, taken: NumberRange[]): NumberRange[] {
+/** What is left of a run of numbers when ordered others are taken out, the first of which to look at is the `begin`th. */
+export function without([from, to]: NumberRange, taken: NumberRange[], begin = 0): NumberRange[] {
 	const left: NumberRange[] = [];
 	let next = from;
-	for (const [start, end] of taken) {
+	for (let at = begin; at < taken.length; at++) {
+		const [start, end] = taken[at] as NumberRange;
 		if (start > to) break;
 		if (end < next) continue;
 		if (start > next) left.push([next, start - 1]);
@@ -70,6 +71,8 @@ export class GapFinder {
 	readonly unaccounted: NumberRange[] = [];
 	readonly #account: EpochAccount | undefined;
 	#last: number | null;
+	/** Voids before this one lie behind what was shown already. */
+	#voidAt = 0;
 	/** Above what was settled: in flight, unless a row behind them is old. */
 	#open: NumberRange[] = [];
 
@@ -85,7 +88,7 @@ export class GapFinder {
 			this.#missing([last + 1, number - 1]);
 			this.#last = number;
 		}
-		if (isOld) this.unaccounted.push(...this.#open.splice(0));
+		if (isOld) for (const range of this.#open.splice(0)) this.unaccounted.push(range);
 	}
 
 	/** No more rows: what was settled behind the last one is missing, too. */
@@ -95,7 +98,9 @@ export class GapFinder {
 
 	#missing([from, to]: NumberRange): void {
 		const { settled = Number.NEGATIVE_INFINITY, voids = [] } = this.#account ?? {};
-		if (from <= Math.min(to, settled)) this.promised.push(...without([from, Math.min(to, settled)], voids));
+		while ((voids[this.#voidAt]?.[1] ?? from) < from) this.#voidAt++;
+		if (from <= Math.min(to, settled))
+			for (const range of without([from, Math.min(to, settled)], voids, this.#voidAt)) this.promised.push(range);
 		if (Math.max(from, settled + 1) <= to) this.#open.push([Math.max(from, settled + 1), to]);
 	}
 }

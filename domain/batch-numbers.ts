@@ -20,6 +20,8 @@ export class BatchNumbers {
 	/** Answered out of turn: those behind `#settled` that wait for one before them. */
 	readonly #early = new Set<number>();
 	readonly #voids: NumberRange[] = [];
+	/** Given back: taken again before new ones. */
+	readonly #free: number[] = [];
 
 	/** `epoch` must be new with each process. */
 	constructor(epoch: string) {
@@ -27,8 +29,12 @@ export class BatchNumbers {
 	}
 
 	next(): number {
-		this.#last += 1;
-		return this.#last;
+		return this.#free.shift() ?? ++this.#last;
+	}
+
+	/** The batch of this number is nowhere, for sure: the next one takes it, so that a flood of refusals leaves no trace. */
+	giveBack(number: number): void {
+		this.#free.push(number);
 	}
 
 	/** The callers of this batch have their answer; `promised` when it was 202. */
@@ -39,8 +45,11 @@ export class BatchNumbers {
 	}
 
 	account(): BatchAccount {
-		const voids = this.#voids.filter(([from]) => from <= this.#settled);
-		return { epoch: this.epoch, settled: this.#settled, voids: structuredClone(voids) };
+		let settled = this.#settled;
+		while (this.#early.has(settled + 1) || this.#free.includes(settled + 1)) settled++;
+		const free = this.#free.map((number): NumberRange => [number, number]);
+		const voids = [...this.#voids, ...free].filter(([from]) => from <= settled);
+		return { epoch: this.epoch, settled, voids: structuredClone(voids) };
 	}
 }
 

@@ -37,26 +37,31 @@ const OUTBOX_MS = 1_600;
 const PACE = { firstMs: 500, mostMs: 2_000 };
 
 export class Acceptance {
+	readonly #lane: Lane;
 	readonly #numbers: BatchNumbers;
 	readonly #disks: () => Disks;
+	/** Of this lane's stream alone: one that is away does not send the other lane's alarms to the outbox. */
 	#breaker: Breaker = CLOSED;
 
-	constructor(numbers: BatchNumbers, disks: () => Disks) {
+	constructor(lane: Lane, numbers: BatchNumbers, disks: () => Disks) {
+		this.#lane = lane;
 		this.#numbers = numbers;
 		this.#disks = disks;
 	}
 
 	/** @throws {Fault} OVERLOADED when nothing was written, ACCEPTANCE_UNKNOWN when that is not known. */
-	async accept(lane: Lane, items: Item[], waitingSinceMs: number): Promise<Via> {
+	async accept(items: Item[], waitingSinceMs: number): Promise<Via> {
 		const number = this.#numbers.next();
 		const sinceMs = Math.min(...items.map(({ acceptedAtMs }) => acceptedAtMs));
-		const batch = { lane, epoch: this.#numbers.epoch, number, payload: encodeBatch(items), sinceMs };
-		let via: Via | null = null;
+		const batch = { lane: this.#lane, epoch: this.#numbers.epoch, number, payload: encodeBatch(items), sinceMs };
 		try {
-			via = await this.#put(batch, waitingSinceMs);
+			const via = await this.#put(batch, waitingSinceMs);
+			this.#numbers.settle(number, true);
 			return via;
-		} finally {
-			this.#numbers.settle(number, via !== null);
+		} catch (error) {
+			if (isNowhere(error)) this.#numbers.giveBack(number);
+			else this.#numbers.settle(number, false);
+			throw error;
 		}
 	}
 
@@ -119,6 +124,10 @@ export class Acceptance {
 	#silent(): void {
 		this.#breaker = opened(this.#breaker, performance.now(), PACE);
 	}
+}
+
+function isNowhere(error: unknown): boolean {
+	return error instanceof Fault && error.type === "OVERLOADED";
 }
 
 interface Tried {

@@ -10,10 +10,12 @@ export interface RelayDeeds<Row extends { _id: string }> {
 	/** The lease, taken or made longer; null while another process has it. */
 	lease(): Promise<RelayLease | null>;
 	release(): Promise<void>;
-	/** The oldest rows, marked with the token. */
-	claim(token: number): Promise<Row[]>;
+	/** The oldest rows behind `after`, marked with the token. */
+	claim(token: number, after: string): Promise<Row[]>;
 	/** Resolves with the queue's word that it is on disk. */
 	publish(row: Row): Promise<void>;
+	/** The queue will never take this row: the others behind it must not wait. */
+	isHopeless(error: unknown): boolean;
 	remove(token: number, ids: string[]): Promise<void>;
 }
 
@@ -28,10 +30,12 @@ const MARGIN_MS = 3_000;
  */
 export async function relayAll<Row extends { _id: string }>(deeds: RelayDeeds<Row>): Promise<number> {
 	let relayed = 0;
+	let after = "";
 	for (let lease = await deeds.lease(); lease !== null; lease = await deeds.lease()) {
-		const rows = await deeds.claim(lease.token);
+		const rows = await deeds.claim(lease.token, after);
 		if (rows.length === 0) break;
 		relayed += await relayRows(deeds, lease, rows);
+		after = rows.at(-1)?._id ?? after;
 	}
 	await deeds.release();
 	return relayed;
@@ -64,8 +68,8 @@ async function publishSome<Row extends { _id: string }>(
 			published.push(row._id);
 		}),
 	);
-	const failed = settled.find((one) => one.status === "rejected");
-	if (failed !== undefined) throw failed.reason;
+	const failures = settled.filter((one) => one.status === "rejected").map(({ reason }) => reason);
+	for (const error of failures) if (!deeds.isHopeless(error)) throw error;
 }
 
 /** A process that stood still finds its lease over, and leaves the rest to whoever has it now. */

@@ -12,7 +12,7 @@ import { type RelayDeeds, relayAll } from "../lib/relay.ts";
 import { releaseLease, takeLease } from "../stores/lease.ts";
 import { writeAccount } from "../stores/ledger.ts";
 import { claimRows, Outbox, type OutboxRow, removeRows } from "../stores/outbox.ts";
-import { isRefused, publishBatch, publishProbe, relayBatch } from "../streams/publisher.ts";
+import { isHopeless, isRefused, publishBatch, publishProbe, relayBatch } from "../streams/publisher.ts";
 import { type HasStreams, jetstream } from "./jetstream.mixin.ts";
 import { type HasRouting, routing } from "./routing.mixin.ts";
 
@@ -23,7 +23,7 @@ export interface HasAcceptance {
 
 interface Vars extends HasAcceptance, HasStreams, HasRouting {
 	numbers: BatchNumbers;
-	acceptance: Acceptance;
+	acceptances: Record<Lane, Acceptance>;
 	outbox: Outbox;
 	acceptanceTimers: NodeJS.Timeout[];
 	relaying: Promise<void> | null;
@@ -35,7 +35,6 @@ const RELAY_MS = 500;
 const ACCOUNT_MS = 2_000;
 const LEASE_MS = 10_000;
 const RELAY_ROWS = 64;
-const DUTY = "outbox relay";
 const GOODBYE_MS = 2_000;
 
 /** The queue, the outbox behind it, and the relay from the second to the first. */
@@ -45,8 +44,10 @@ export function acceptance(config: Config): Partial<ServiceSchema> {
 		async started(this: Creator) {
 			this.numbers = new BatchNumbers(randomBytes(9).toString("base64url"));
 			this.outbox = new Outbox(this.clusters, this.routing, config.outboxMaxBytes);
-			this.acceptance = new Acceptance(this.numbers, () => disksOf(this));
-			this.packers = packersOf(this.acceptance);
+			this.acceptances = ofLanes((lane) => new Acceptance(lane, this.numbers, () => disksOf(this)));
+			this.packers = ofLanes(
+				(lane) => new GroupCommit((items, sinceMs) => this.acceptances[lane].accept(items, sinceMs)),
+			);
 			addReadinessCheck(this.broker, "queue (publish)", () => readinessOf(this));
 			this.acceptanceTimers = [
 				every(PROBE_MS, () => probe(this)),
@@ -67,12 +68,8 @@ function every(intervalMs: number, deed: () => Promise<void>): NodeJS.Timeout {
 	return setInterval(() => void deed(), intervalMs).unref();
 }
 
-function packersOf(accepting: Acceptance): Record<Lane, GroupCommit> {
-	const packers = LANES.map((lane) => [
-		lane,
-		new GroupCommit((items, sinceMs) => accepting.accept(lane, items, sinceMs)),
-	]);
-	return Object.fromEntries(packers) as Record<Lane, GroupCommit>;
+function ofLanes<T>(make: (lane: Lane) => T): Record<Lane, T> {
+	return Object.fromEntries(LANES.map((lane) => [lane, make(lane)])) as Record<Lane, T>;
 }
 
 function disksOf({ streams, outbox }: Creator): Disks {
@@ -85,15 +82,16 @@ function disksOf({ streams, outbox }: Creator): Disks {
 }
 
 /** An edge stays ready while the outbox takes what the queue does not, and says so. */
-function readinessOf({ streams, acceptance: accepting, outbox }: Creator) {
-	const trouble = streams.trouble ?? accepting.trouble;
+function readinessOf({ streams, acceptances, outbox }: Creator) {
+	const trouble = streams.trouble ?? acceptances.realtime.trouble ?? acceptances.bulk.trouble;
 	if (trouble === null) return null;
 	return outbox.isUsable ? { degraded: `${trouble}; alarms go to the outbox` } : trouble;
 }
 
-async function probe({ streams, acceptance: accepting }: Creator): Promise<void> {
+async function probe({ streams, acceptances }: Creator): Promise<void> {
 	const { jetstream: queue } = streams;
-	if (queue !== null) await accepting.probe(() => publishProbe(queue, "realtime"));
+	if (queue === null) return;
+	await Promise.all(LANES.map((lane) => acceptances[lane].probe(() => publishProbe(queue, lane))));
 }
 
 /** One round at a time in this process; the lease sees to the others. */
@@ -106,28 +104,36 @@ async function relayOnce(service: Creator): Promise<void> {
 
 async function relayEach(service: Creator): Promise<void> {
 	const filled = await service.outbox.filled();
-	if (service.streams.jetstream === null || service.acceptance.trouble !== null) return;
-	for (const target of filled) await relayTarget(service, target);
+	for (const target of filled) await Promise.all(LANES.map((lane) => relayLane(service, target, lane)));
 }
 
-async function relayTarget(service: Creator, target: Target): Promise<void> {
+/** Each lane by itself: realtime does not wait for a bulk stream that is full. */
+async function relayLane(service: Creator, target: Target, lane: Lane): Promise<void> {
+	if (service.streams.jetstream === null || service.acceptances[lane].trouble !== null) return;
+	const what = `${lane} batches of the outbox of ${target.cluster}`;
 	try {
-		const relayed = await relayAll(relayDeeds(service, target));
-		if (relayed > 0) service.logger.info(`${relayed} batches of the outbox of ${target.cluster} are on the queue now`);
+		const relayed = await relayAll(relayDeeds(service, target, lane));
+		if (relayed > 0) service.logger.info(`${relayed} ${what} are on the queue now`);
 	} catch (error) {
-		service.logger.warn(`the relay of the outbox of ${target.cluster} goes on later: ${error}`);
+		service.logger.warn(`${what} are relayed later: ${error}`);
 	}
 }
 
-function relayDeeds({ clusters, streams, numbers }: Creator, target: Target): RelayDeeds<OutboxRow> {
+function relayDeeds(service: Creator, target: Target, lane: Lane): RelayDeeds<OutboxRow> {
+	const { clusters, streams, numbers } = service;
 	const cluster = clusters.at(target.cluster);
+	const duty = `relay of ${lane}`;
 	return {
-		lease: () => takeLease(cluster, DUTY, numbers.epoch, LEASE_MS),
-		release: () => releaseLease(cluster, DUTY, numbers.epoch),
-		claim: (token) => claimRows(clusters, target, token, RELAY_ROWS),
+		lease: () => takeLease(cluster, duty, numbers.epoch, LEASE_MS),
+		release: () => releaseLease(cluster, duty, numbers.epoch),
+		claim: (token, after) => claimRows(clusters, target, { lane, token, after, limit: RELAY_ROWS }),
 		publish: async (row) => {
 			if (streams.jetstream === null) throw new Error("the queue is away");
 			await relayBatch(streams.jetstream, row);
+		},
+		isHopeless: (error) => {
+			if (isHopeless(error)) service.logger.error(`a batch of the outbox can never be relayed: ${error}`);
+			return isHopeless(error);
 		},
 		remove: (token, ids) => removeRows(clusters, target, token, ids),
 	};

@@ -5,7 +5,7 @@ import type { BatchAccount } from "../domain/batch-numbers.ts";
 import { CLUSTER_DATABASE, ledgerOf } from "../domain/holdings.ts";
 import { dayOf } from "../domain/periods.ts";
 import { clusterTarget, type Target } from "../domain/routing.ts";
-import { insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
+import { DUPLICATE_KEY, insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
 import { inTime } from "../lib/in-time.ts";
 import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
@@ -40,11 +40,15 @@ export async function writeAccount(
 	const { epoch, settled, voids } = account;
 	const set = { epoch, settled, voids, at: new Date(nowMs) };
 	const first = { from: settled };
-	const update = { q: { _id: `${epoch}:account` }, u: { $set: set, $setOnInsert: first }, upsert: true };
+	// An older account that comes late does not replace a newer one: it meets its row as a duplicate.
+	const q = { _id: `${epoch}:account`, settled: { $lte: settled } };
+	const update = { q, u: { $set: set, $setOnInsert: first }, upsert: true };
 	await onFirst(targetsOf(clusters, map, dayOf(nowMs)), async ({ cluster, database, collection, uuid }) => {
 		const command = { update: collection, updates: [update], collectionUUID: uuidBinary(uuid), writeConcern: MAJORITY };
 		const reply: WriteReply = await clusters.at(cluster).command(database, command);
-		if (reply.ok !== 1 || reply.writeErrors || reply.writeConcernError) throw new Error("the account was not written");
+		const [error] = reply.writeErrors ?? [];
+		if (reply.ok !== 1 || reply.writeConcernError || (error !== undefined && error.code !== DUPLICATE_KEY))
+			throw new Error("the account was not written");
 	});
 }
 

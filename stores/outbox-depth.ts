@@ -1,28 +1,38 @@
+import { LANES } from "../contracts/alarm.ts";
 import { CLUSTER_DATABASE } from "../domain/holdings.ts";
 import type { OutboxHolds } from "../domain/lag.ts";
 import type { Cluster } from "./cluster.ts";
 
 const OUTBOX = "outbox";
-/** A row's `_id` begins with its acceptance time in ms, in so many digits. */
-const TIME_DIGITS = 15;
 
-/** What waits in a cluster's outbox; one that was never made is empty. @throws when the cluster does not answer. */
+/**
+ * What waits in a cluster's outbox; one that was never made is empty. Whether anything does is asked of the rows themselves: after a crash
+ * MongoDB's own counts are wrong in either direction, and would hide accepted alarms. @throws when the cluster does not answer.
+ */
 export async function outboxDepth(cluster: Cluster): Promise<OutboxHolds> {
 	const [stats, oldestMs] = await Promise.all([
 		cluster.read(CLUSTER_DATABASE, { collStats: OUTBOX }),
 		oldestIn(cluster),
 	]);
-	return { batches: Number(stats.count), bytes: Number(stats.size), oldestMs };
+	if (oldestMs === null) return { batches: 0, bytes: 0, oldestMs };
+	return { batches: Math.max(Number(stats.count), 1), bytes: Number(stats.size), oldestMs };
 }
 
 async function oldestIn(cluster: Cluster): Promise<number | null> {
+	const firsts = await Promise.all(LANES.map((lane) => firstOf(cluster, lane)));
+	const found = firsts.filter((sinceMs) => sinceMs !== null);
+	return found.length === 0 ? null : Math.min(...found);
+}
+
+async function firstOf(cluster: Cluster, lane: string): Promise<number | null> {
 	const reply = await cluster.read(CLUSTER_DATABASE, {
 		find: OUTBOX,
+		filter: { _id: { $gte: `${lane}:`, $lt: `${lane};` } },
 		sort: { _id: 1 },
-		projection: { _id: 1 },
+		projection: { sinceMs: 1 },
 		limit: 1,
 		singleBatch: true,
 	});
-	const [row] = reply.cursor.firstBatch as { _id: string }[];
-	return row === undefined ? null : Number(row._id.slice(0, TIME_DIGITS));
+	const [row] = reply.cursor.firstBatch as { sinceMs: number }[];
+	return row?.sinceMs ?? null;
 }

@@ -1,5 +1,5 @@
 import type { Binary, Document } from "mongodb";
-import type { Lane } from "../contracts/alarm.ts";
+import { LANES, type Lane } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../domain/holdings.ts";
@@ -28,6 +28,8 @@ export interface OutboxBatch {
 const SAVE_MS = 700;
 /** A cluster that did not answer is asked last for so long. */
 const AVOID_MS = 2_000;
+/** A cluster that was not heard of for so long is not counted on. */
+const HEARD_MS = 3_000;
 
 export class Outbox {
 	readonly #clusters: Clusters;
@@ -36,6 +38,8 @@ export class Outbox {
 	/** By cluster: what lay there at the last look, and what this process has added since. */
 	readonly #bytes = new Map<string, number>();
 	readonly #avoidUntilMs = new Map<string, number>();
+	/** By cluster: when it last answered a look. */
+	readonly #heardMs = new Map<string, number>();
 
 	constructor(clusters: Clusters, routing: HeldDocument<RoutingMap>, maxBytes: number) {
 		this.#clusters = clusters;
@@ -48,6 +52,10 @@ export class Outbox {
 	 * @throws {Fault} OVERLOADED when there is no room and nothing was written, ACCEPTANCE_UNKNOWN otherwise.
 	 */
 	async save(batch: OutboxBatch): Promise<void> {
+		if (!this.#routing.isLoaded)
+			throw new Fault("OVERLOADED", "Where the outbox lies is not known yet; nothing was accepted.", {
+				retryAfterS: 1,
+			});
 		const roomy = this.#inOrder().filter(({ cluster }) => this.#hasRoom(cluster, batch.payload.length));
 		if (roomy.length === 0)
 			throw new Fault("OVERLOADED", "The outbox is full; nothing was accepted.", { retryAfterS: 5 });
@@ -63,7 +71,11 @@ export class Outbox {
 
 	/** Whether a batch could be saved somewhere, as far as is known. */
 	get isUsable(): boolean {
-		return this.#inOrder().some(({ cluster }) => this.#hasRoom(cluster, 0) && !this.#isAvoided(cluster));
+		const sinceMs = performance.now() - HEARD_MS;
+		return this.#inOrder().some(
+			({ cluster }) =>
+				this.#hasRoom(cluster, 0) && !this.#isAvoided(cluster) && (this.#heardMs.get(cluster) ?? 0) > sinceMs,
+		);
 	}
 
 	/** Looks how full each outbox is, and tells which are not empty. Clusters that do not answer are left out. */
@@ -73,9 +85,10 @@ export class Outbox {
 	}
 
 	async #isFilled({ cluster }: Target): Promise<boolean> {
-		const { batches, bytes } = await outboxDepth(this.#clusters.at(cluster));
+		const { bytes, oldestMs } = await outboxDepth(this.#clusters.at(cluster));
 		this.#bytes.set(cluster, bytes);
-		return batches > 0;
+		this.#heardMs.set(cluster, performance.now());
+		return oldestMs !== null;
 	}
 
 	async #trySave(target: Target, batch: OutboxBatch): Promise<boolean> {
@@ -111,9 +124,14 @@ export function outboxes(clusters: Clusters, map: RoutingMap): Target[] {
 		.filter((target) => target !== null);
 }
 
-/** Sorts by time, so that the oldest are relayed first; the same batch has the same one wherever it is saved. */
-function idOf({ sinceMs, epoch, number }: OutboxBatch): string {
-	return `${String(sinceMs).padStart(15, "0")}:${epoch}:${number}`;
+/** Sorts by lane and time, so that each lane's oldest are relayed first; the same batch has the same one wherever it is saved. */
+function idOf({ lane, sinceMs, epoch, number }: OutboxBatch): string {
+	return `${lane}:${String(sinceMs).padStart(15, "0")}:${epoch}:${number}`;
+}
+
+/** The rows of a lane behind `after`, oldest first. */
+function rowsBehind(lane: Lane, after = ""): Document {
+	return { _id: { $gte: `${lane}:`, $gt: after, $lt: `${lane};` } };
 }
 
 function toDocument(batch: OutboxBatch): Document {
@@ -133,13 +151,12 @@ export type OutboxRow = OutboxBatch & { _id: string };
 export async function claimRows(
 	clusters: Clusters,
 	target: Target,
-	token: number,
-	limit: number,
+	{ lane, token, after, limit }: { lane: Lane; token: number; after: string; limit: number },
 ): Promise<OutboxRow[]> {
 	const rows = await findIn<Omit<OutboxRow, "payload"> & { payload: Binary | Uint8Array }>(
 		clusters,
 		target,
-		{},
+		rowsBehind(lane, after),
 		limit,
 		{
 			sort: { _id: 1 },
@@ -173,6 +190,10 @@ async function change(clusters: Clusters, { cluster, database, uuid }: Target, c
 
 /** Acceptance time of the oldest alarm in an outbox, null when it is empty. @throws when its cluster does not answer. */
 export async function oldestIn(clusters: Clusters, target: Target): Promise<number | null> {
-	const [row] = await findIn<{ _id: string }>(clusters, target, {}, 1, { sort: { _id: 1 }, projection: { _id: 1 } });
-	return row === undefined ? null : Number(row._id.slice(0, 15));
+	const only = { sort: { _id: 1 }, projection: { sinceMs: 1 } };
+	const firsts = await Promise.all(
+		LANES.map((lane) => findIn<{ sinceMs: number }>(clusters, target, rowsBehind(lane), 1, only)),
+	);
+	const found = firsts.flat().map(({ sinceMs }) => sinceMs);
+	return found.length === 0 ? null : Math.min(...found);
 }

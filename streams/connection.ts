@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, Events, type JetStreamClient, type JetStreamManager, type NatsConnection } from "nats";
 import { natsAddress } from "./address.ts";
+import { LEAST_MESSAGE_BYTES } from "./lanes.ts";
 import type { Inspection } from "./preflight.ts";
 
 /** One connection to JetStream: opened in the background, kept for ever, and used only after its server has been inspected. */
@@ -101,7 +102,7 @@ export class StreamConnection {
 	async #inspect(): Promise<void> {
 		while (!this.#isClosed) {
 			const verdict = await this.manager()
-				.then(this.#options.inspect)
+				.then((manager) => payloadFault(this.#connection) ?? this.#options.inspect(manager))
 				.catch((error: unknown): Inspection => ({ is: "away", why: String(error) }));
 			if (verdict.is === "sound") {
 				this.#isSound = true;
@@ -112,4 +113,11 @@ export class StreamConnection {
 			await sleep(AGAIN_MS);
 		}
 	}
+}
+
+/** A batch that is larger than the server takes would be accepted by way of the outbox, and never leave it. */
+function payloadFault(connection: NatsConnection | null): Inspection | null {
+	const bytes = connection?.info?.max_payload ?? LEAST_MESSAGE_BYTES;
+	if (bytes >= LEAST_MESSAGE_BYTES) return null;
+	return { is: "wrong", why: `nats-server: max_payload is ${bytes}; it must be at least ${LEAST_MESSAGE_BYTES}` };
 }

@@ -146,6 +146,9 @@ async function exists(info: Promise<unknown>): Promise<boolean> {
 	}
 }
 
+/** A full batch and its headers. */
+export const LEAST_MESSAGE_BYTES = 640 * 1024;
+
 /** Faults of a lane's stream on which accepted alarms could be lost; empty when it is sound. */
 export function laneFaults(config: Partial<StreamConfig>): string[] {
 	const faults: string[] = [];
@@ -159,6 +162,8 @@ export function laneFaults(config: Partial<StreamConfig>): string[] {
 	// A limit per subject drops the old in silence, whatever `discard` says.
 	const perSubject = config.max_msgs_per_subject ?? -1;
 	must(perSubject <= 0, "max_msgs_per_subject", perSubject, "-1");
+	const size = config.max_msg_size ?? -1;
+	must(size < 0 || size >= LEAST_MESSAGE_BYTES, "max_msg_size", size, `-1 or at least ${LEAST_MESSAGE_BYTES}`);
 	const persistence = (config as { persist_mode?: string }).persist_mode;
 	must(persistence !== "async", "persist_mode", persistence, "default");
 	return faults;

@@ -19,6 +19,12 @@ export interface PackedBatch {
 	sinceMs: number;
 }
 
+/** A message that the server or the stream will never take, however often it comes: it is larger than they allow. */
+export function isHopeless(error: unknown): boolean {
+	const { code, api_error: api } = error as { code?: unknown; api_error?: { err_code?: number } };
+	return code === "MAX_PAYLOAD_EXCEEDED" || api?.err_code === 10054;
+}
+
 /** The stream refused before storing (full: 10077, wrong stream: 10060). Everything else may have been stored all the same. */
 const REFUSED = new Set([10077, 10060]);
 
@@ -27,9 +33,15 @@ export function isRefused(error: unknown): boolean {
 	return REFUSED.has((error as { api_error?: { err_code?: number } }).api_error?.err_code ?? 0);
 }
 
-/** The first publish of a batch. */
+/** The first publish of a batch. @throws also when the server calls it a duplicate: then another message has its number. */
 export async function publishBatch(jetstream: JetStreamClient, batch: PackedBatch, timeoutMs: number): Promise<void> {
-	await jetstream.publish(batchSubject(batch.lane), batch.payload, optionsOf(batch, timeoutMs));
+	const ack = await jetstream.publish(batchSubject(batch.lane), batch.payload, optionsOf(batch, timeoutMs));
+	if (ack.duplicate) throw new TakenNumber(`the queue took batch ${batch.epoch}-${batch.number} for another one`);
+}
+
+/** Nothing was stored, and the number must not be used again. */
+class TakenNumber extends Error {
+	override readonly name = "TakenNumber";
 }
 
 /**

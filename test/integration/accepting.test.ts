@@ -52,12 +52,12 @@ test("requests at the same time ride together: few messages, gapless numbers, ev
 
 /** The bulk lane of a real queue, with no outbox behind it. */
 function packerOn(connection: Awaited<ReturnType<typeof connect>>, numbers: BatchNumbers): GroupCommit {
-	const acceptance = new Acceptance(numbers, () => ({
+	const acceptance = new Acceptance("bulk", numbers, () => ({
 		publish: (batch, timeoutMs) => publishBatch(connection.jetstream(), batch, timeoutMs),
 		save: () => Promise.reject(new Error("there is no outbox")),
 		isRefused,
 	}));
-	return new GroupCommit((items, sinceMs) => acceptance.accept("bulk", items, sinceMs));
+	return new GroupCommit((items, sinceMs) => acceptance.accept(items, sinceMs));
 }
 
 async function readLane(connection: Awaited<ReturnType<typeof connect>>, lane: "bulk" | "realtime", epoch: string) {

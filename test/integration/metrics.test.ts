@@ -210,8 +210,9 @@ describe("what waits", () => {
 
 	async function plantOutbox(cluster: string, sinceMs: number, count: number): Promise<void> {
 		const rows = Array.from({ length: count }, (_, at) => ({
-			_id: `${String(sinceMs + at).padStart(15, "0")}:planted:${at}`,
+			_id: `realtime:${String(sinceMs + at).padStart(15, "0")}:planted:${at}`,
 			lane: "realtime",
+			sinceMs: sinceMs + at,
 			payload: Buffer.alloc(100),
 		}));
 		await shards.cluster(cluster).db(CLUSTER_DATABASE).collection<{ _id: string }>("outbox").insertMany(rows);

@@ -122,7 +122,7 @@ test("a full outbox refuses before anything is written, and says when to come ag
 		system.keys.producerKey,
 	);
 	const filler = {
-		_id: "9",
+		_id: "bulk:999999999999999",
 		lane: "bulk",
 		epoch: "filler",
 		number: 1,
@@ -164,17 +164,35 @@ test("a process's last word is its account: every batch it numbered was answered
 
 const accounts = async () => (await shards.all("ledger_")).filter(({ _id }) => String(_id).endsWith(":account"));
 
-test("a full stream is no outage: it refuses, and its batch counts as promised to nobody", async () => {
+test("a full stream is no outage: it refuses, and its batch's number goes to the next one", async () => {
+	const started = await startProcess(system.servers, "full", "gateway,alarm.create");
+	const own = restClient(started.url, system.keys.producerKey);
+	const before = new Set((await accounts()).map(({ _id }) => _id));
 	const connection = await connect({ servers: system.servers.nats.url });
 	const manager = await connection.jetstreamManager();
 	const { config } = await manager.streams.info(streamOf("realtime"));
+	expect((await own("POST", "/v1/alarms", good)).status).toBe(202);
 	await manager.streams.update(config.name, { ...config, max_bytes: 1 });
-	expect(await post()).toMatchObject({ status: 503, body: { code: "OVERLOADED" } });
+	for (let n = 0; n < 5; n++)
+		expect(await own("POST", "/v1/alarms", good)).toMatchObject({ status: 503, body: { code: "OVERLOADED" } });
 	await manager.streams.update(config.name, config);
-	await accepting();
-	await eventually(
-		async () => (await accounts()).some(({ voids }) => voids.length > 0),
-		"the refused batch in the account",
-	);
+	await eventually(async () => (await own("POST", "/v1/alarms", good)).body.via === "queue", "the queue in use");
+	expect(await started.end("SIGTERM")).toBe("exit code 0");
+	const fresh = (await accounts()).filter(({ _id }) => !before.has(_id));
+	expect(fresh).toMatchObject([{ settled: 2, voids: [] }]);
+	await connection.close();
+});
+
+test("a bulk stream that is away sends no realtime alarm to the outbox", async () => {
+	const connection = await connect({ servers: system.servers.nats.url });
+	const manager = await connection.jetstreamManager();
+	const { config } = await manager.streams.info(streamOf("bulk"));
+	await manager.streams.delete(config.name);
+	for (let n = 0; n < 5; n++) {
+		expect(await post({ lane: "bulk" })).toMatchObject({ status: 202, body: { via: "outbox" } });
+		expect(await post()).toMatchObject({ status: 202, body: { via: "queue" } });
+	}
+	await manager.streams.add(config);
+	await eventually(async () => (await outbox()).length === 0, "the outbox empty");
 	await connection.close();
 });

@@ -1,12 +1,15 @@
+import { join, resolve } from "node:path";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import type { Target } from "../../domain/routing.ts";
 import { type RelayDeeds, relayAll } from "../../lib/relay.ts";
+import { findServer, type RunningMongod, startMongod } from "../../ops/embedded/index.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { HeldDocument } from "../../stores/held-document.ts";
 import { type Lease, releaseLease, takeLease } from "../../stores/lease.ts";
-import { claimRows, Outbox, type OutboxRow, outboxes, removeRows } from "../../stores/outbox.ts";
+import { claimRows, Outbox, type OutboxRow, oldestIn, outboxes, removeRows } from "../../stores/outbox.ts";
 import { outboxDepth } from "../../stores/outbox-depth.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing-map.ts";
+import { findIn } from "../../stores/shard-command.ts";
 import { eventually } from "../support/eventually.ts";
 import { configOf, startServers, type TestServers } from "../support/servers.ts";
 
@@ -27,6 +30,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
 	await clusters?.close();
+	await servers?.mongods.c0?.stop();
 	await servers?.stop();
 });
 
@@ -37,7 +41,8 @@ const batchOf = (number: number) => ({
 	payload: Buffer.from(`${number}`),
 	sinceMs: 1_000 + number,
 });
-const left = async () => (await outboxDepth(cluster())).batches;
+/** Counted, not asked for: what the database keeps as its count is wrong after a crash. */
+const left = async () => (await findIn(clusters, target, {}, 1_000)).length;
 
 test("a lease has one holder at a time; its own holder makes it longer and keeps the token", async () => {
 	const first = await takeLease(cluster(), "duty", "one", 10_000);
@@ -57,6 +62,16 @@ test("a lease that is over goes to the next, and its first holder comes back wit
 	expect([second.token, again.token]).toEqual([2, 3]);
 });
 
+/** Killed, and started again on its port with its data. */
+async function restart(name: string): Promise<void> {
+	const { uri, pid, ended } = servers.mongods[name] as RunningMongod;
+	process.kill(pid, "SIGKILL");
+	await ended;
+	const binary = await findServer("mongod", { runDir: resolve(".run"), say: () => undefined });
+	const port = Number(new URL(uri).port);
+	servers.mongods[name] = await startMongod({ binary, dir: join(servers.dir, name), name, port });
+}
+
 /** A relay with a queue that only notes what it is given; `hold` keeps it before its first publish. */
 function relay(holder: string, forMs: number, published: number[], hold: Promise<unknown> = Promise.resolve()) {
 	const leases: Lease[] = [];
@@ -67,7 +82,8 @@ function relay(holder: string, forMs: number, published: number[], hold: Promise
 			return lease;
 		},
 		release: () => releaseLease(cluster(), "relay", holder),
-		claim: (token) => claimRows(clusters, target, token, 20),
+		claim: (token, after) => claimRows(clusters, target, { lane: "bulk", token, after, limit: 20 }),
+		isHopeless: () => false,
 		publish: async ({ number }) => {
 			await hold;
 			published.push(number);
@@ -105,7 +121,7 @@ test("a relay that stood still past its lease removes nothing that another has c
 	await eventually(() => slow.leases.length > 0, "the first lease");
 	const fast = relay("fast", 10_000, fastGot as number[]);
 	const lease = await eventually(() => fast.deeds.lease(), "the lease of the other");
-	const claimed = await fast.deeds.claim(lease.token);
+	const claimed = await fast.deeds.claim(lease.token, "");
 	expect(claimed.map(({ number }) => number)).toEqual([1]);
 	wake();
 	expect(await running).toBe(1);
@@ -129,6 +145,52 @@ test("what could not be published stays, and what was is gone", async () => {
 	// Eight are on their way at once: all but the refused one of those are on the queue.
 	expect(await left()).toBe(5);
 	await deeds.release();
+});
+
+test("a row that the queue will never take holds up none behind it, and stays", async () => {
+	const before = (await left()) ?? 0;
+	for (let number = 200; number < 250; number++) await outbox.save(batchOf(number));
+	const published: number[] = [];
+	const { deeds } = relay("one", 10_000, published);
+	const picky = {
+		...deeds,
+		publish: (row: OutboxRow) => (row.number === 205 ? Promise.reject(new Error("too large")) : deeds.publish(row)),
+		isHopeless: () => true,
+	};
+	expect(await relayAll(picky)).toBe(49 + before);
+	expect(await left()).toBe(1);
+	expect(await relayAll(deeds)).toBe(1);
+});
+
+test("each lane is relayed by itself, and the oldest of both is the age of the outbox", async () => {
+	await outbox.save({ ...batchOf(5), sinceMs: 7_000 });
+	await outbox.save({ ...batchOf(6), lane: "realtime", sinceMs: 9_000 });
+	const published: number[] = [];
+	await relayAll(relay("one", 10_000, published).deeds);
+	expect(published).toEqual([5]);
+	expect(await oldestIn(clusters, target)).toBe(9_000);
+	const [row] = await claimRows(clusters, target, { lane: "realtime", token: 99, after: "", limit: 9 });
+	await removeRows(clusters, target, 99, [row?._id ?? ""]);
+	expect(await oldestIn(clusters, target)).toBeNull();
+});
+
+test("after a crash that spoils the database's own counts the outbox is still found filled, and relayed", async () => {
+	for (let number = 300; number < 310; number++) await outbox.save(batchOf(number));
+	await cluster().command("admin", { fsync: 1 });
+	for (let number = 310; number < 330; number++) await outbox.save(batchOf(number));
+	// The first 25 are removed, and the counts of the checkpoint know of ten.
+	const rows = await claimRows(clusters, target, { lane: "bulk", token: 1_000, after: "", limit: 25 });
+	await removeRows(
+		clusters,
+		target,
+		1_000,
+		rows.map(({ _id }) => _id),
+	);
+	await restart("c0");
+	await eventually(async () => (await outbox.filled()).length === 1, "the outbox found filled");
+	expect(await relayAll(relay("one", 10_000, []).deeds)).toBe(5);
+	expect(await outbox.filled()).toEqual([]);
+	expect(await outboxDepth(cluster())).toEqual({ batches: 0, bytes: 0, oldestMs: null });
 });
 
 test("a batch that was saved twice is one row", async () => {

@@ -60,7 +60,7 @@ async function expectStored(query: ServiceBroker, { id, sinceMs }: { id: Buffer;
 test("an alarm that has lain in an outbox for an hour is pending, until it is stored", async () => {
 	const old = oldAlarm();
 	const rows: Rows = shards.cluster("c1").db("alarm_cluster").collection("outbox");
-	const _id = `${String(old.sinceMs).padStart(15, "0")}:gone:1`;
+	const _id = `realtime:${String(old.sinceMs).padStart(15, "0")}:gone:1`;
 	await rows.insertOne({ _id, lane: "realtime", epoch: "gone", number: 1, sinceMs: old.sinceMs, payload: old.payload });
 	const query = await expectPending(old);
 	await system.run("alarm.create");

@@ -43,3 +43,16 @@ test("in whatever order batches are answered, every number is either promised or
 		}),
 	);
 });
+
+test("a number that was given back goes to the next batch, and until then nobody was promised anything under it", () => {
+	const numbers = new BatchNumbers("e");
+	numbers.settle(numbers.next(), true);
+	const refused = numbers.next();
+	numbers.settle(numbers.next(), true);
+	numbers.giveBack(refused);
+	expect(numbers.account()).toEqual({ epoch: "e", settled: 3, voids: [[2, 2]] });
+	expect(numbers.next()).toBe(2);
+	numbers.settle(2, true);
+	expect(numbers.account()).toEqual({ epoch: "e", settled: 3, voids: [] });
+	expect(numbers.next()).toBe(4);
+});
