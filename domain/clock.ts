@@ -1,4 +1,4 @@
-/** A creating node whose clock is further off than this is not ready: its ids would lie about their time. */
+/** A node whose clock is further off than this is not ready: ids that it makes, or what it measures by them, would be wrong. */
 const MOST_OFF_MS = 5_000;
 
 /** What one server's clock said, and when we asked and heard, all in ms. */

@@ -143,7 +143,7 @@ export function toldBy(line: string): Pick<FailureRow, "category" | "acceptedAt"
 export function decideAgain({ _id, item: line, lane }: FailureRow, nowMs: number): Decision {
 	const item = decodeLine(line);
 	if (!("broken" in item) && item.id.equals(_id))
-		return triage(item, nowMs, { lane, streamTimeMs: 0, sequence: 0, index: 0 });
+		return triage(item, nowMs, { lane, streamTimeMs: nowMs, sequence: 0, index: 0 });
 	const broken = "broken" in item ? item.broken : "its id is not that of its failure";
 	return failed(_id, "CORRUPT_ITEM", { id: _id, broken, line }, nowMs, broken);
 }

@@ -4,7 +4,7 @@ import type { Decoded } from "./batch.ts";
 import { type AlarmId, ID_BYTES, idTimeMs, userRange } from "./ids.ts";
 import { type AlarmRow, type QueuedAlarm, type Tombstone, toRow } from "./rows.ts";
 
-/** An id may be this far in the future without `sendAt` before its creator's clock is called wrong. */
+/** An id may be this far ahead of its batch's publish without `sendAt` before its creator's clock is called wrong. */
 const SKEW_MS = 60_000;
 
 /** What a worker puts into an item's slot if the slot is still free. */
@@ -20,6 +20,7 @@ export interface Decision {
 /** Where an item stood in the queue: which message of which lane, and its place in the batch. */
 export interface Whereabouts {
 	lane: Lane;
+	/** When its batch was put there, by the queue's clock; of one that was parked or relayed it is later. */
 	streamTimeMs: number;
 	sequence: number;
 	index: number;
@@ -30,7 +31,8 @@ export function triage(item: Decoded, nowMs: number, at: Whereabouts): Decision 
 	if ("broken" in item) return failed(item.id ?? lostId(at), "CORRUPT_ITEM", item, nowMs, item.broken);
 	const { id, queued, line } = item;
 	const { userId, sendAt, expiresAt, idempotencyKey } = queued.alarm;
-	if (sendAt === undefined && idTimeMs(id) > nowMs + SKEW_MS) return failed(id, "CLOCK_SKEW", item, nowMs);
+	// Not by this worker's own clock: a slow one would bury what was accepted just now.
+	if (sendAt === undefined && idTimeMs(id) > at.streamTimeMs + SKEW_MS) return failed(id, "CLOCK_SKEW", item, nowMs);
 	if (expiresAt !== undefined && Date.parse(expiresAt) <= nowMs) {
 		return { id, slot: { ...tombstone(id, "expired", nowMs), ...sender(queued) }, line, userId };
 	}

@@ -12,7 +12,7 @@ interface Vars {
 
 const COMPARE_MS = 10_000;
 
-/** Compares this node's clock with those of NATS and of the meta database; too far off is not ready. */
+/** Compares this node's clock with those of NATS and of the meta database; too far off is not ready, and logged for a node without a gateway. */
 export function clock(config: Config): Partial<ServiceSchema> {
 	return {
 		async started(this: Service & Vars) {
@@ -24,7 +24,9 @@ export function clock(config: Config): Partial<ServiceSchema> {
 			];
 			const compare = async () => {
 				const readings = await Promise.all(asks.map((ask) => ask().catch(() => null)));
-				trouble = clockTrouble(readings.filter((reading) => reading !== null));
+				const found = clockTrouble(readings.filter((reading) => reading !== null));
+				if (found !== null && trouble === null) this.logger.warn(found);
+				trouble = found;
 			};
 			addReadinessCheck(this.broker, "clock", () => trouble);
 			this.releaseClock = clusters.release;

@@ -10,6 +10,7 @@ import { metricsOf } from "../lib/metrics.ts";
 import { RightOfWay } from "../lib/right-of-way.ts";
 import { defineService } from "../lib/service.ts";
 import { admission } from "../mixins/admission.mixin.ts";
+import { clock } from "../mixins/clock.mixin.ts";
 import { type HasStreams, jetstream } from "../mixins/jetstream.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
 import { drainParked, type HasStoring, newDelays, storeRound } from "../mixins/storing.ts";
@@ -37,7 +38,7 @@ const MOST_RETRY_MS = 15_000;
 export default function alarmConsume(config: Config): ServiceSchema {
 	return defineService<"alarm.consume", Vars>({
 		name: "alarm.consume",
-		mixins: [routing(config), jetstream(config, "consume"), admission(config)],
+		mixins: [routing(config), jetstream(config, "consume"), admission(config), clock(config)],
 		actions: {
 			delays: {
 				access: ["operator"],

@@ -15,7 +15,7 @@ export interface Contender {
 	decide(): Decision;
 }
 
-const AT = { lane: "realtime", streamTimeMs: 0, sequence: 1, index: 0 } as const;
+const AT = { lane: "realtime", sequence: 1, index: 0 } as const;
 
 export function contender(userId: string, acceptedAt: string, nowMs: number, more: object = {}): Contender {
 	const acceptedAtMs = Date.parse(acceptedAt);
@@ -23,7 +23,7 @@ export function contender(userId: string, acceptedAt: string, nowMs: number, mor
 	const queued: QueuedAlarm = { producer: "demo", acceptedAtMs, alarm };
 	const id = newAlarmId(userId, acceptedAtMs);
 	const { line } = encodeItem(id, queued);
-	return { id, acceptedAtMs, decide: () => triage({ id, queued, line }, nowMs, AT) };
+	return { id, acceptedAtMs, decide: () => triage({ id, queued, line }, nowMs, { ...AT, streamTimeMs: nowMs }) };
 }
 
 /** One delivery: the steps of the key, then the slot with its failure row. Whoever stops asking for steps has crashed. */

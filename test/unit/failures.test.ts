@@ -129,6 +129,12 @@ describe("a redrive", () => {
 		});
 	});
 
+	test("judges the time of an id by now: what was ahead when it failed is an alarm once it is not", () => {
+		const row = failure();
+		expect(decideAgain(row, NOW_MS - 60_000).slot).toHaveProperty("userId");
+		expect(decideAgain(row, NOW_MS - 60_001)).toMatchObject({ slot: { why: { code: "CLOCK_SKEW" } } });
+	});
+
 	test("of what is past its expiry comes to a tombstone", () => {
 		const _id = newAlarmId("u1", NOW_MS);
 		const { line } = encodeItem(_id, queued({ expiresAt: iso(NOW_MS + 1) }));

@@ -35,11 +35,17 @@ describe("a readable item", () => {
 
 describe("an id from the future", () => {
 	test("is accepted up to a minute", () => {
-		expect(triage(readable({}, NOW_MS + MINUTE_MS), NOW_MS, AT).slot).toHaveProperty("userId");
+		expect(triage(readable({}, AT.streamTimeMs + MINUTE_MS), NOW_MS, AT).slot).toHaveProperty("userId");
+	});
+
+	test("is judged by the time of the queue: this worker's clock may be wrong", () => {
+		const [sound, ahead] = [readable({}, AT.streamTimeMs), readable({}, AT.streamTimeMs + 2 * MINUTE_MS)];
+		expect(triage(sound, NOW_MS - DAY_MS, AT).slot).toHaveProperty("userId");
+		expect(triage(ahead, NOW_MS + DAY_MS, AT).slot).toMatchObject({ why: { code: "CLOCK_SKEW" } });
 	});
 
 	test("ends as CLOCK_SKEW beyond a minute, in its own slot", () => {
-		const item = readable({}, NOW_MS + MINUTE_MS + 1);
+		const item = readable({}, AT.streamTimeMs + MINUTE_MS + 1);
 		expect(triage(item, NOW_MS, AT).slot).toEqual({
 			_id: item.id,
 			outcome: "failed",

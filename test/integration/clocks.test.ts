@@ -1,0 +1,52 @@
+import { encodeItem } from "../../domain/batch.ts";
+import { newAlarmId } from "../../domain/ids.ts";
+import { readinessOf } from "../../lib/readiness.ts";
+import { eventually } from "../support/eventually.ts";
+import { startProcess } from "../support/processes.ts";
+import { TestQueue } from "../support/queue.ts";
+import { TestShards } from "../support/shards.ts";
+import { skewedBy } from "../support/skew.ts";
+import { startSystem, type TestSystem } from "../support/system.ts";
+
+/** A worker whose clock is wrong must not decide anything by it that cannot be undone. */
+
+let system: TestSystem;
+let queue: TestQueue;
+let shards: TestShards;
+
+beforeAll(async () => {
+	system = await startSystem();
+	queue = await TestQueue.open(system.servers.nats.url);
+	shards = new TestShards(system.servers);
+});
+afterAll(async () => {
+	await queue?.close();
+	await shards?.close();
+	await system?.stop();
+});
+
+const HOUR_MS = 3_600_000;
+
+const workerWith = (nodeId: string, skewMs: number) =>
+	startProcess(system.servers, nodeId, "alarm.consume", {
+		LOG_LEVEL: "warn",
+		...skewedBy(skewMs, system.servers.dir),
+	});
+
+test("a worker whose clock is an hour behind stores what was accepted just now, and says that its clock is wrong", async () => {
+	const worker = await workerWith("slow", -HOUR_MS);
+	try {
+		const id = newAlarmId("slow", Date.now());
+		const alarm = { userId: "slow", category: "card", title: "t", body: "b" };
+		await queue.put("realtime", encodeItem(id, { producer: "demo", acceptedAtMs: Date.now(), alarm }).line);
+		expect(await eventually(() => shards.slot(id), "the slot")).toMatchObject({ userId: "slow", title: "t" });
+		await eventually(async () => worker.output().includes("this clock is"), "the warning");
+	} finally {
+		await worker.end("SIGTERM");
+	}
+});
+
+test("the readiness of a process with a worker tells of its clock", async () => {
+	const worker = await system.run("alarm.consume");
+	expect(readinessOf(worker).checks).toHaveProperty("clock");
+});
