@@ -120,8 +120,8 @@ async function storeItems(storer: Storer, lane: Lane, deliveries: Delivery[], ma
 }
 
 /**
- * Counts what became of each, and how long it took those that got their slot in this round. One whose slot was taken was counted in the
- * round that took it.
+ * Counts what became of each, and how long it took those that this round made safe. One that stood there, also as a failure, was
+ * counted in the round that put it there.
  */
 function count({ metrics, delays }: Storer, lane: Lane, done: Doing[]): void {
 	const nowMs = Date.now();
@@ -129,8 +129,8 @@ function count({ metrics, delays }: Storer, lane: Lane, done: Doing[]): void {
 	const round = noDelays(nowMs);
 	for (const { outcome, acceptedAtMs, isTimed } of done) {
 		if (!outcome.safe) continue;
-		counts[outcome.as]++;
-		if (isTimed && outcome.as !== "taken") addDelay(round, nowMs - acceptedAtMs);
+		counts[outcome.isNew ? outcome.as : "taken"]++;
+		if (isTimed && outcome.isNew) addDelay(round, nowMs - acceptedAtMs);
 	}
 	recordDelays(delays[lane], round, nowMs);
 	for (const [outcome, many] of Object.entries(counts)) metrics.stored(lane, outcome, many);

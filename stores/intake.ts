@@ -4,7 +4,7 @@ import type { FailureCode } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { toldBy } from "../domain/failures.ts";
 import { SHARD_HOLDINGS } from "../domain/holdings.ts";
-import { idTimeMs, shardOf } from "../domain/ids.ts";
+import { idTimeMs, shardOf, showId } from "../domain/ids.ts";
 import { monthOf } from "../domain/periods.ts";
 import { monthIsComing, shardPlace, shardTarget, slotOf, type Target } from "../domain/routing.ts";
 import { type FailureRow, isTombstone, type Slot } from "../domain/rows.ts";
@@ -18,8 +18,8 @@ import { claimKeys } from "./keys.ts";
 import type { Patience } from "./patience.ts";
 import { findIn, insertInto, isMoved } from "./shard-command.ts";
 
-/** What became of one item: it is safe in the database, or it has to come again. */
-export type Outcome = { safe: true; as: "stored" | "taken" | "failed" } | { safe: false; why: string };
+/** What became of one item: it is safe in the database, or it has to come again. New: this round made it so; else it stood there. */
+export type Outcome = { safe: true; as: "stored" | "taken" | "failed"; isNew: boolean } | { safe: false; why: string };
 
 export interface IntakeDeps {
 	clusters: Clusters;
@@ -140,43 +140,52 @@ async function fillSlots(
 ): Promise<void> {
 	const verdicts = await insertAll(deps, target, decisions);
 	const failures = await failuresAmong(deps, target, decisions, verdicts);
-	const failuresKept = await keepFailures(deps, failures);
+	const kept = await keepFailures(deps, failures);
 	decisions.forEach((decision, index) => {
-		outcomes.set(decision, outcomeOf(verdicts[index] ?? "unknown", failures.has(decision), failuresKept));
+		const row = kept.get(decision);
+		outcomes.set(decision, row === undefined ? slotOutcome(verdicts[index] ?? "unknown") : failureOutcome(row));
 	});
 }
 
 async function insertAll(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Verdict[]> {
-	const verdicts = await tryInsert(deps, target, decisions);
+	const verdicts = await tryInsert(deps, target, slotsOf(decisions));
 	return Promise.all(
 		verdicts.map((verdict, at) => (verdict === "refused" ? bury(deps, target, decisions, at) : verdict)),
 	);
 }
 
-async function tryInsert(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Verdict[]> {
+function slotsOf(decisions: Decision[]): Row[] {
+	return decisions.map(({ slot }) => slot);
+}
+
+type Row = Slot | FailureRow;
+
+async function tryInsert(deps: IntakeDeps, target: Target, rows: Row[]): Promise<Verdict[]> {
 	try {
-		const rows = decisions.map(({ slot }) => slot as unknown as Document);
-		return insertVerdicts(await insertInto(deps.clusters, target, rows), decisions.length);
+		const reply = await insertInto(deps.clusters, target, rows as unknown as Document[]);
+		return insertVerdicts(reply, rows.length);
 	} catch (error) {
-		if (isUnsayable(error)) return oneByOne(deps, target, decisions);
+		if (isUnsayable(error)) return oneByOne(deps, target, rows);
 		if (isAway(error)) throw error;
 		await reloadIfMoved(deps, error);
-		return decisions.map(() => "unknown");
+		return rows.map(() => "unknown");
 	}
 }
 
 /** The driver could not even put the rows into words: find the one, so that it fails alone. */
-async function oneByOne(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Verdict[]> {
-	if (decisions.length === 1) return ["refused"];
-	const middle = decisions.length >> 1;
-	const [front, back] = [decisions.slice(0, middle), decisions.slice(middle)];
+async function oneByOne(deps: IntakeDeps, target: Target, rows: Row[]): Promise<Verdict[]> {
+	if (rows.length === 1) return ["refused"];
+	const middle = rows.length >> 1;
+	const [front, back] = [rows.slice(0, middle), rows.slice(middle)];
 	return [...(await tryInsert(deps, target, front)), ...(await tryInsert(deps, target, back))];
 }
 
 /** An error of one row that hits the whole command: of serialization, before anything was sent, or of the server's reading of it. */
 export function isUnsayable(error: unknown): boolean {
 	if (error instanceof MongoServerError) return isUnreadable(Number(error.code));
-	return BSON.BSONError.isBSONError(error) || error instanceof RangeError || error instanceof TypeError;
+	// By name: inside of jest Node's own errors are of another realm.
+	const { name } = (error ?? {}) as { name?: unknown };
+	return BSON.BSONError.isBSONError(error) || name === "RangeError" || name === "TypeError";
 }
 
 /** A row that the database will never take becomes a tombstone in its own slot. */
@@ -184,7 +193,7 @@ async function bury(deps: IntakeDeps, target: Target, decisions: Decision[], at:
 	const decision = decisions[at];
 	if (decision === undefined) return "unknown";
 	decision.slot = buried(decision, "STORE_REFUSED", deps.nowMs()).slot;
-	const [verdict] = await tryInsert(deps, target, [decision]);
+	const [verdict] = await tryInsert(deps, target, [decision.slot]);
 	return verdict ?? "unknown";
 }
 
@@ -204,9 +213,10 @@ async function failuresAmong(
 	if (taken.length === 0) return failures;
 	const ids = taken.map(({ id }) => id);
 	const standing = await findIn<Slot>(deps.clusters, target, { _id: { $in: ids }, outcome: "failed" }, ids.length);
-	for (const slot of standing) {
-		const decision = taken.find(({ id }) => id.equals(slot._id));
-		if (decision) failures.set(decision, slot);
+	const byId = new Map(standing.map((slot) => [slot._id.toString("latin1"), slot]));
+	for (const decision of taken) {
+		const slot = byId.get(decision.id.toString("latin1"));
+		if (slot) failures.set(decision, slot);
 	}
 	return failures;
 }
@@ -215,23 +225,31 @@ function saysFailed(slot: Slot): boolean {
 	return isTombstone(slot) && slot.outcome === "failed";
 }
 
-/** False when a row could not be stored: then nothing of it may be acked. */
-async function keepFailures(deps: IntakeDeps, failures: Map<Decision, Slot>): Promise<boolean> {
-	try {
-		for (const [decision, slot] of failures) await keepFailure(deps, failureRow(decision, slot, deps.lane));
-		return true;
-	} catch (error) {
-		await reloadIfMoved(deps, error);
-		return false;
+/** A verdict for the row of each; one that is not there may not be acked. Many to a command: a flood of failures must not look like silence. */
+async function keepFailures(deps: IntakeDeps, failures: Map<Decision, Slot>): Promise<Map<Decision, Verdict>> {
+	const { pace, lane } = deps;
+	const all = [...failures].sort(([one], [other]) => one.id.compare(other.id));
+	const kept = new Map<Decision, Verdict>();
+	for (let at = 0; at < all.length; at += pace.rows) {
+		const some = all.slice(at, at + pace.rows);
+		await pace.giveWay();
+		const rows = some.map(([decision, slot]) => failureRow(decision, slot, lane));
+		const verdicts = await insertFailures(deps, rows);
+		for (const [index, [decision]] of some.entries()) kept.set(decision, verdicts[index] ?? "unknown");
 	}
+	return kept;
 }
 
-async function keepFailure(deps: IntakeDeps, row: FailureRow): Promise<void> {
-	const map = deps.routing.current;
-	const target = shardTarget(map, shardOf(row._id, map.shards.length), SHARD_HOLDINGS.failures.kind);
-	if (target === null) throw new Error("the shard has no collection of failures");
-	const [verdict] = insertVerdicts(await insertInto(deps.clusters, target, [row as unknown as Document]), 1);
-	if (verdict !== "stored" && verdict !== "taken") throw new Error(`the failure row was not stored: ${verdict}`);
+/** Of one shard: where the rows of a group lie. */
+async function insertFailures(deps: IntakeDeps, rows: FailureRow[]): Promise<Verdict[]> {
+	const { routing, onError } = deps;
+	const shard = shardOf((rows[0] as FailureRow)._id, routing.current.shards.length);
+	const target = shardTarget(routing.current, shard, SHARD_HOLDINGS.failures.kind);
+	const verdicts = target && (await tryInsert(deps, target, rows));
+	if (verdicts === null) onError(new Error(`shard ${shard} has no collection of failures`));
+	const refused = rows.filter((_, at) => verdicts?.[at] === "refused").map(({ _id }) => showId(_id));
+	if (refused.length > 0) onError(new Error(`the database refuses the failure rows of ${refused.join(", ")}`));
+	return verdicts ?? [];
 }
 
 function failureRow({ id, line, userId, slot: own }: Decision, slot: Slot, lane: Lane): FailureRow {
@@ -257,25 +275,32 @@ async function withoutCollection(
 	outcomes: Map<Decision, Outcome>,
 ): Promise<void> {
 	const [first] = decisions;
-	if (first !== undefined && isComing(deps, first)) await deps.routing.reload().catch(() => undefined);
-	for (const decision of decisions) outcomes.set(decision, await closedOrComing(deps, decision));
+	if (first !== undefined && isComing(deps, first)) {
+		await deps.routing.reload().catch(() => undefined);
+		for (const decision of decisions) outcomes.set(decision, comesAgain("its month has no collection yet"));
+		return;
+	}
+	const closed = new Map(decisions.map((decision) => [decision, closedSlot(deps, decision)]));
+	for (const [decision, row] of await keepFailures(deps, closed)) outcomes.set(decision, failureOutcome(row));
 }
 
 function isComing({ nowMs }: IntakeDeps, { id }: Decision): boolean {
 	return monthIsComing(monthOf(idTimeMs(id)), nowMs(), SHARD_HOLDINGS.alarms.ahead);
 }
 
-async function closedOrComing(deps: IntakeDeps, decision: Decision): Promise<Outcome> {
-	if (isComing(deps, decision)) return comesAgain("its month has no collection yet");
-	const closed = saysFailed(decision.slot) ? decision : buried(decision, "MONTH_CLOSED", deps.nowMs());
-	const kept = await keepFailures(deps, new Map([[closed, closed.slot]]));
-	return kept ? { safe: true, as: "failed" } : comesAgain("its failure row could not be stored");
+function closedSlot({ nowMs }: IntakeDeps, decision: Decision): Slot {
+	return saysFailed(decision.slot) ? decision.slot : buried(decision, "MONTH_CLOSED", nowMs()).slot;
 }
 
-function outcomeOf(verdict: Verdict, isFailure: boolean, failuresKept: boolean): Outcome {
+function slotOutcome(verdict: Verdict): Outcome {
 	if (verdict !== "stored" && verdict !== "taken") return comesAgain(`its shard answered: ${verdict}`);
-	if (!isFailure) return { safe: true, as: verdict };
-	return failuresKept ? { safe: true, as: "failed" } : comesAgain("its failure row could not be stored");
+	return { safe: true, as: verdict, isNew: verdict === "stored" };
+}
+
+/** The row comes last: the round that writes it is the one that has made the failure safe. */
+function failureOutcome(row: Verdict): Outcome {
+	if (row !== "stored" && row !== "taken") return comesAgain("its failure row could not be stored");
+	return { safe: true, as: "failed", isNew: row === "stored" };
 }
 
 function comesAgain(why: string): Outcome {

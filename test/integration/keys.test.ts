@@ -227,7 +227,7 @@ test("a nightly batch that is sent again the next night becomes duplicates, all 
 
 test("an alarm whose key day is over fails as KEY_DAY_CLOSED", async () => {
 	const late = contender(freshUser(), "2026-11-20T12:00:00.000Z", NOW_MS);
-	expect(await takeIn(deps, [late.decide()])).toEqual([{ safe: true, as: "failed" }]);
+	expect(await takeIn(deps, [late.decide()])).toEqual([{ safe: true, as: "failed", isNew: true }]);
 	expect(await shards.slot(late.id)).toMatchObject({ outcome: "failed", why: { code: "KEY_DAY_CLOSED" } });
 	expect(await shards.failure(late.id)).toMatchObject({ code: "KEY_DAY_CLOSED" });
 });
@@ -242,7 +242,7 @@ test("while keys are fenced their alarms come again, and alarms without a key ar
 	expect(await takeIn(deps, [held.decide(), free.decide()])).toMatchObject([{ safe: false }, { safe: true }]);
 	expect(await shards.slot(held.id)).toBeNull();
 	await database.command({ collMod: keys.collectionName, validator: {} });
-	expect(await takeIn(deps, [held.decide()])).toEqual([{ safe: true, as: "stored" }]);
+	expect(await takeIn(deps, [held.decide()])).toEqual([{ safe: true, as: "stored", isNew: true }]);
 });
 
 test("keys of today that have vanished are waited for, made by no insert, and made again by the router", async () => {

@@ -133,6 +133,22 @@ test("the lag adds up the delays of every worker, over the bus", async () => {
 	await lagWhen(({ workers }) => workers.length === 1, "the second worker gone");
 });
 
+test("a failure is counted and timed once, however often it comes; its ledger rows all call it failed", async () => {
+	const before = await scrape(workerUrl);
+	const late = item(Date.now(), newAlarmId("late", Date.now() + 300_000));
+	for (const number of [901, 902, 903]) {
+		await queue.put("realtime", late, number);
+		await drained();
+	}
+	const series = await scrape(workerUrl);
+	const more = (name: string) => (series[name] ?? 0) - (before[name] ?? 0);
+	expect(more('alarm_stored_total{lane="realtime",outcome="failed"}')).toBe(1);
+	expect(more('alarm_stored_total{lane="realtime",outcome="taken"}')).toBe(2);
+	expect(more('alarm_delay_seconds_count{lane="realtime"}')).toBe(1);
+	const rows = (await shards.all("ledger_")).filter(({ _id }) => /:0+90[123]$/.test(String(_id)));
+	expect(rows.map(({ failed, taken }) => [failed, taken])).toEqual([1, 2, 3].map(() => [1, 0]));
+});
+
 test("with NATS frozen the lag answers all the same, and says what does not", async () => {
 	await lagWhen(({ unavailable }) => unavailable.length === 0, "everything there");
 	await freeze(system.servers.nats.pid);

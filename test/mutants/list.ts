@@ -77,8 +77,8 @@ export const MUTANTS: Mutant[] = [
 		name: "a failure acked without its row",
 		promise: "every failure is listed",
 		file: "stores/intake.ts",
-		find: "	const failuresKept = await keepFailures(deps, failures);",
-		replace: "	const failuresKept = (await keepFailures(deps, failures)) || true;",
+		find: '	if (row !== "stored" && row !== "taken") return comesAgain(',
+		replace: '	if (row === "refused") return comesAgain(',
 		suite: parking("failure whose row cannot be stored"),
 	},
 	{
