@@ -1,13 +1,14 @@
 import type { ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
 import { type Accepted, type BulkItem, LANES, type NewAlarm } from "../contracts/alarm.ts";
+import { Fault } from "../contracts/errors.ts";
 import { BULK, NEW_ALARM } from "../contracts/rules.ts";
 import { invalid } from "../domain/invalid.ts";
 import { prepare, type Submission } from "../domain/submission.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import type { GroupCommit } from "../lib/group-commit.ts";
 import { type Metrics, metricsOf } from "../lib/metrics.ts";
-import { toProblem } from "../lib/problem.ts";
+import { type Problem, toProblem } from "../lib/problem.ts";
 import { defineService } from "../lib/service.ts";
 import { shapeCheck } from "../lib/shape.ts";
 import { acceptance, type HasAcceptance } from "../mixins/acceptance.mixin.ts";
@@ -80,9 +81,16 @@ function itemError(error: unknown): BulkItem {
 	return { error: { code, message: detail, ...(faults && { faults }), ...(ids && { ids }) } };
 }
 
+/** What became of one submission; `refusal` where it was not accepted. */
+interface Outcome {
+	item: BulkItem;
+	refusal?: Problem;
+}
+
+/** @throws {Fault} OVERLOADED when that is the answer to every item: the whole request can be sent again as it is. */
 async function acceptAll({ packers, metrics }: Vars, prepared: (Submission | BulkItem)[]): Promise<BulkItem[]> {
 	const submissions = prepared.filter((one) => "item" in one);
-	const done = new Map<Submission, BulkItem>();
+	const done = new Map<Submission, Outcome>();
 	await Promise.all(
 		LANES.map((lane) =>
 			acceptLane(
@@ -93,13 +101,21 @@ async function acceptAll({ packers, metrics }: Vars, prepared: (Submission | Bul
 			),
 		),
 	);
-	return prepared.map((one) => ("item" in one ? (done.get(one) ?? itemError(undefined)) : one));
+	if (submissions.length === prepared.length) refuseOverloaded([...done.values()]);
+	return prepared.map((one) => ("item" in one ? (done.get(one)?.item ?? itemError(undefined)) : one));
+}
+
+function refuseOverloaded(outcomes: Outcome[]): void {
+	const [first] = outcomes;
+	if (!outcomes.every(({ refusal }) => refusal?.code === "OVERLOADED") || first?.refusal === undefined) return;
+	const retryAfterS = Math.max(...outcomes.map(({ refusal }) => refusal?.retryAfterS ?? 1));
+	throw new Fault("OVERLOADED", first.refusal.detail, { retryAfterS });
 }
 
 async function acceptLane(
 	packer: GroupCommit,
 	submissions: Submission[],
-	done: Map<Submission, BulkItem>,
+	done: Map<Submission, Outcome>,
 	onAccepted: (via: Accepted["via"]) => void,
 ): Promise<void> {
 	const settled = await packer.addMany(submissions.map(({ item }) => item));
@@ -108,13 +124,15 @@ async function acceptLane(
 		if (one?.status === "fulfilled") onAccepted(one.value);
 		done.set(
 			submission,
-			one?.status === "fulfilled" ? { id: submission.item.shown } : unknownItem(submission, one?.reason),
+			one?.status === "fulfilled" ? { item: { id: submission.item.shown } } : refusedItem(submission, one?.reason),
 		);
 	});
 }
 
-/** An item whose acceptance is not known keeps its own id, to be asked about. */
-function unknownItem({ item }: Submission, reason: unknown): BulkItem {
-	const { code, detail } = toProblem(reason, "alarm.create.bulk");
-	return { error: { code, message: detail, ids: [item.shown] } };
+/** An item whose acceptance is not known keeps its own id, to be asked about; of one that was refused there is none. */
+function refusedItem({ item }: Submission, reason: unknown): Outcome {
+	const refusal = toProblem(reason, "alarm.create.bulk");
+	const { code, detail: message } = refusal;
+	const ids = code === "ACCEPTANCE_UNKNOWN" ? { ids: [item.shown] } : {};
+	return { item: { error: { code, message, ...ids } }, refusal };
 }

@@ -85,6 +85,27 @@ test("a full stream refuses before anything is accepted, and says when to come a
 	await connection.close();
 });
 
+test("a bulk request is refused as a whole when each item is too much; in a mix the items say so, without ids", async () => {
+	const connection = await connect({ servers: system.servers.nats.url });
+	const manager = await connection.jetstreamManager();
+	const { config } = await manager.streams.info(streamOf("bulk"));
+	await manager.streams.update(config.name, { ...config, max_bytes: 1 });
+	const bulk = (...alarms: object[]) => producer("POST", "/v1/alarms/bulk", { alarms });
+	const whole = await bulk(good, good);
+	expect(whole).toMatchObject({ status: 503, body: { code: "OVERLOADED" } });
+	expect(whole.headers.get("retry-after")).toBe("5");
+	const overloaded = { error: { code: "OVERLOADED", message: expect.any(String) } };
+	const half = await bulk(good, { ...good, lane: "realtime" });
+	expect(half).toMatchObject({ status: 207, body: { accepted: 1, rejected: 1 } });
+	expect(half.body.items).toEqual([overloaded, { id: expect.any(String) }]);
+	const faulty = await bulk(good, { ...good, title: "" });
+	expect(faulty).toMatchObject({ status: 207, body: { accepted: 0, rejected: 2 } });
+	expect(faulty.body.items[0]).toEqual(overloaded);
+	await manager.streams.update(config.name, config);
+	expect((await bulk(good, good)).status).toBe(202);
+	await connection.close();
+});
+
 test("a nats-server that syncs lazily refuses the start and names the setting", async () => {
 	const lazy = await startLazyNats();
 	const start = system.run("alarm.create", { NATS_URL: lazy.url, NATS_MONITOR_URLS: lazy.monitorUrl });
