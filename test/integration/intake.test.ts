@@ -36,7 +36,16 @@ beforeAll(async () => {
 	await routing.start();
 	const pace = { rows: 1_000, inserts: 16, giveWay: () => Promise.resolve() };
 	const patience = new ClusterBreakers().ofRounds.realtime;
-	deps = { clusters, routing, lane: "realtime", patience, pace, straggles: () => undefined, nowMs: () => NOW_MS, onError };
+	deps = {
+		clusters,
+		routing,
+		lane: "realtime",
+		patience,
+		pace,
+		straggles: () => undefined,
+		nowMs: () => NOW_MS,
+		onError,
+	};
 });
 afterAll(async () => {
 	routing?.stop();
