@@ -1,7 +1,7 @@
 import { idTimeMs } from "./ids.ts";
 
 /** Publish deadline and the clock difference that is still ready, with room to spare. */
-const MARGIN_MS = 10_000;
+export const MARGIN_MS = 10_000;
 
 /** Acceptance time of the oldest alarm in a stream, with what is parked there, or in an outbox: null when it is empty. */
 export interface Backlog {
