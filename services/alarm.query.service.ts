@@ -23,7 +23,7 @@ import { mayBePending } from "../domain/low-watermark.ts";
 import { type PageRequest, parseCursor, showCursor } from "../domain/paging.ts";
 import { daysBefore } from "../domain/periods.ts";
 import { isRead, summarize } from "../domain/read-state.ts";
-import { type Slot, toInbox, toStatus } from "../domain/rows.ts";
+import { isTombstone, type Slot, toInbox, toStatus } from "../domain/rows.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { toCsv } from "../lib/failures-csv.ts";
 import { Pacer } from "../lib/pacer.ts";
@@ -230,9 +230,13 @@ function ownId({ userId, id }: { userId: string; id: string }): Buffer {
 	throw new Fault("ALARM_NOT_FOUND", "The inbox has no alarm with this id.");
 }
 
-/** Only the producer that sent it, or an operator; for others the id does not exist. */
-function mayAsk(caller: Caller, { producer }: Slot): boolean {
-	return caller.role === "operator" || producer === caller.name;
+/**
+ * Only the producer that sent it, or an operator; for others the id does not exist. Of an item that could not be read nobody knows the
+ * producer: its tombstone, which tells only its cause, answers to any that knows the id.
+ */
+function mayAsk(caller: Caller, slot: Slot): boolean {
+	if (caller.role === "operator" || slot.producer === caller.name) return true;
+	return isTombstone(slot) && slot.producer === undefined;
 }
 
 function unknownAlarm(id: string): Fault {

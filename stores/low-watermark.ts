@@ -1,16 +1,26 @@
+import type { Document } from "mongodb";
 import { META_DATABASE } from "../domain/holdings.ts";
+import { MARGIN_MS } from "../domain/low-watermark.ts";
 import type { Clusters } from "./clusters.ts";
 import { MAJORITY } from "./documents.ts";
 
-/** The moment before which no accepted alarm is still on its way; published by the workers, never moved back. */
+/** The moment before which no accepted alarm is still on its way; published by the workers, never moved back while it can be true. */
 const ID = "low-watermark";
 
+/** By the database's own clock: a worker whose clock is fast must not call young alarms unknown for as long as it is ahead. */
 export async function publishLowWatermark(clusters: Clusters, atMs: number): Promise<void> {
 	await clusters.meta.command(META_DATABASE, {
 		update: "documents",
-		updates: [{ q: { _id: ID }, u: { $max: { atMs } }, upsert: true }],
+		updates: [{ q: { _id: ID }, u: [{ $set: { atMs: later(atMs) } }], upsert: true }],
 		writeConcern: MAJORITY,
 	});
+}
+
+/** The later of what is stored and `atMs`, which is cut to what can be true; what is stored and lies ahead is thrown away. */
+function later(atMs: number): Document {
+	const mostMs = { $toDouble: { $subtract: ["$$NOW", MARGIN_MS] } };
+	const stored = { $cond: [{ $gt: ["$atMs", { $toDouble: "$$NOW" }] }, null, "$atMs"] };
+	return { $max: [stored, { $min: [atMs, mostMs] }] };
 }
 
 const POLL_MS = 1_000;
@@ -46,10 +56,10 @@ export class HeldLowWatermark {
 	}
 }
 
-/** Null before the first was published. */
+/** Null before the first was published, and for one that lies ahead of this clock: that one is a wrong clock's, its or ours. */
 export async function readLowWatermark(clusters: Clusters): Promise<number | null> {
 	const command = { find: "documents", filter: { _id: ID }, limit: 1, singleBatch: true };
 	const reply = await clusters.meta.read(META_DATABASE, command);
 	const [row] = reply.cursor.firstBatch as { atMs: number }[];
-	return row?.atMs ?? null;
+	return row !== undefined && row.atMs <= Date.now() ? row.atMs : null;
 }

@@ -95,7 +95,8 @@ async function makeWhatIsDue(
 	map: RoutingMap,
 	now: Date,
 ): Promise<{ change: MapChange; errors: unknown[] }> {
-	const watermarkMs = await watermarkFor(clusters, now);
+	// Null, and then nothing is dropped, when it cannot be read.
+	const watermarkMs = await readLowWatermark(clusters).catch(() => null);
 	const ofShards = await each(missingOfShards(map, now, watermarkMs), async ({ shard, cluster, name, holding }) => {
 		const uuid = await ensureCollection(clusters.at(cluster), shardDatabase(shard), name, holding);
 		return { shard, name, uuid };
@@ -117,12 +118,6 @@ async function makeWhatIsDue(
 		clusters: [...ofClusters.done, ...dropped.done],
 	};
 	return { change, errors: [ofShards, ofClusters, dropped, keysDropped].flatMap(({ errors }) => errors) };
-}
-
-/** Null, and then nothing is dropped, when it cannot be read. A watermark of a worker whose clock runs ahead counts as now at most. */
-async function watermarkFor(clusters: Clusters, now: Date): Promise<number | null> {
-	const watermarkMs = await readLowWatermark(clusters).catch(() => null);
-	return watermarkMs === null ? null : Math.min(watermarkMs, now.getTime());
 }
 
 function missingOfShards(map: RoutingMap, now: Date, watermarkMs: number | null) {

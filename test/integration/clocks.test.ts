@@ -1,6 +1,9 @@
+import type { Collection, Document } from "mongodb";
 import { encodeItem } from "../../domain/batch.ts";
 import { newAlarmId } from "../../domain/ids.ts";
 import { readinessOf } from "../../lib/readiness.ts";
+import { Clusters } from "../../stores/clusters.ts";
+import { publishLowWatermark, readLowWatermark } from "../../stores/low-watermark.ts";
 import { eventually } from "../support/eventually.ts";
 import { startProcess } from "../support/processes.ts";
 import { TestQueue } from "../support/queue.ts";
@@ -44,6 +47,45 @@ test("a worker whose clock is an hour behind stores what was accepted just now, 
 	} finally {
 		await worker.end("SIGTERM");
 	}
+});
+
+describe("the low-watermark", () => {
+	type Rows = Collection<Document & { _id: string }>;
+	const documents = (): Rows => shards.cluster("c0").db("alarm_meta").collection("documents");
+	const stored = async (): Promise<number | undefined> => (await documents().findOne({ _id: "low-watermark" }))?.atMs;
+	const poison = (atMs: number) =>
+		documents().updateOne({ _id: "low-watermark" }, { $set: { atMs } }, { upsert: true });
+	let clusters: Clusters;
+
+	beforeAll(() => {
+		clusters = new Clusters(system.config);
+	});
+	beforeEach(() => documents().deleteOne({ _id: "low-watermark" }));
+	afterAll(() => clusters?.close());
+
+	test("of a worker whose clock is a day ahead is still a margin behind the database's clock", async () => {
+		const worker = await workerWith("fast", 24 * HOUR_MS);
+		try {
+			expect(await eventually(stored, "a watermark")).toBeLessThanOrEqual(Date.now() - 10_000);
+		} finally {
+			await worker.end("SIGTERM");
+		}
+	});
+
+	test("that lies ahead is not read, and the next that is published takes its place", async () => {
+		await poison(Date.now() + HOUR_MS);
+		expect(await readLowWatermark(clusters)).toBeNull();
+		const soundMs = Date.now() - HOUR_MS;
+		await publishLowWatermark(clusters, soundMs);
+		expect(await readLowWatermark(clusters)).toBe(soundMs);
+	});
+
+	test("is never moved back by a worker that is behind", async () => {
+		const soundMs = Date.now() - HOUR_MS;
+		await publishLowWatermark(clusters, soundMs);
+		await publishLowWatermark(clusters, soundMs - HOUR_MS);
+		expect(await readLowWatermark(clusters)).toBe(soundMs);
+	});
 });
 
 test("the readiness of a process with a worker tells of its clock", async () => {

@@ -151,10 +151,21 @@ describe("status", () => {
 		expect(asCustomer).toMatchObject({ status: 403, body: { code: "FORBIDDEN" } });
 	});
 
-	test("an id that was never issued is unknown, whether it is old, of now or of the future", async () => {
+	test("an id without a slot is pending as far ahead as an alarm may be sent: it may be one for later", async () => {
 		const { newAlarmId, showId } = await import("../../domain/ids.ts");
-		for (const timeMs of [Date.now() - 3_600_000, Date.now() + 3_600_000]) {
-			const reply = await statusOf(showId(newAlarmId("nobody", timeMs)));
+		const id = showId(newAlarmId("later", Date.now() + 29 * 86_400_000));
+		expect(await statusOf(id)).toMatchObject({ status: 200, body: { id, status: "pending" } });
+	});
+
+	test("an id that was never issued is unknown when it is old, or further ahead than an alarm may be sent", async () => {
+		const { newAlarmId, showId } = await import("../../domain/ids.ts");
+		for (const timeMs of [Date.now() - 3_600_000, Date.now() + 31 * 86_400_000]) {
+			const id = showId(newAlarmId("nobody", timeMs));
+			// Everything is pending until the first watermark has been read.
+			const reply = await eventually(async () => {
+				const found = await statusOf(id);
+				return found.status === 200 ? null : found;
+			}, "an answer other than pending");
 			expect(reply).toMatchObject({ status: 404, body: { code: "UNKNOWN_ALARM" } });
 		}
 	});

@@ -32,8 +32,9 @@ const queued = (userId: string, more: object = {}): QueuedAlarm => ({
 	acceptedAtMs: Date.now(),
 	alarm: { userId, category: "card", title: "t", body: "b", ...more },
 });
-const statusOf = (id: Buffer) =>
-	call(query, "alarm.query.status", { id: id.toString("base64url") }, { meta: { auth: system.keys.opsKey } });
+const askedAs = (auth: string, id: Buffer) =>
+	call(query, "alarm.query.status", { id: id.toString("base64url") }, { meta: { auth } });
+const statusOf = (id: Buffer) => askedAs(system.keys.opsKey, id);
 const drained = () => eventually(async () => (await queue.left()) === 0, "the lanes empty");
 const idFor = (userId: string, aheadMs = 0) => newAlarmId(userId, Date.now() + aheadMs);
 
@@ -91,6 +92,21 @@ test("a broken item fails alone, by its id; the rest of its batch is stored", as
 	expect(await shards.slot(good)).toMatchObject({ userId: "good" });
 	expect(await shards.slot(broken)).toMatchObject({ outcome: "failed", why: { code: "CORRUPT_ITEM" } });
 	expect(await shards.failure(broken)).toMatchObject({ code: "CORRUPT_ITEM", item: torn });
+	// Who sent it stood in what is torn: whoever knows the id may ask.
+	expect(await askedAs(system.keys.producerKey, broken)).toMatchObject({
+		status: "failed",
+		why: { code: "CORRUPT_ITEM" },
+	});
+});
+
+test("a row or a tombstone of another producer does not exist for one that asks", async () => {
+	const [row, dead] = [idFor("foreign"), idFor("foreign", 120_000)];
+	const item = { ...queued("foreign"), producer: "another" };
+	await queue.put("realtime", [row, dead].map((id) => encodeItem(id, item).line).join("\n"));
+	await drained();
+	expect(await shards.slot(dead)).toMatchObject({ outcome: "failed", producer: "another" });
+	for (const id of [row, dead])
+		await expect(askedAs(system.keys.producerKey, id)).rejects.toMatchObject({ type: "UNKNOWN_ALARM" });
 });
 
 test("an item without a readable id is kept as a failure, once, however often it comes", async () => {
