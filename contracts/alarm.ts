@@ -17,6 +17,8 @@ export const LIMITS = {
 	idempotencyKeyChars: 128,
 	bulkItems: 1_000,
 	requestBytes: 4 * 1024 * 1024,
+	/** Of all bodies that one gateway process is reading. */
+	bodyBytesInHand: 64 * 1024 * 1024,
 	/** Of a request that marks alarms. */
 	markRequestBytes: 16 * 1024,
 	pageItems: 100,

@@ -37,7 +37,18 @@ async function drain(broker: ServiceBroker, server: Server): Promise<void> {
 	server.closeIdleConnections();
 	for (let waitedMs = 0; waitedMs < ANSWER_MS && (await connectionsOf(server)) > 0; waitedMs += STEP_MS)
 		await sleep(STEP_MS);
+	const cut = await connectionsOf(server);
 	server.closeAllConnections();
+	if (cut > 0) tellCut(broker, cut);
+}
+
+/** As Moleculer tells of a service that does not stop: the runner sees to the exit code. */
+function tellCut(broker: ServiceBroker, count: number): void {
+	const error = new Error(
+		`${count} connections were cut off: not answered or not closed within ${ANSWER_MS / 1_000} s`,
+	);
+	broker.logger.error(error.message);
+	broker.broadcastLocal("$broker.error", { error, module: "drain-gateway", type: "failedServicesStop" });
 }
 
 function connectionsOf(server: Server): Promise<number> {

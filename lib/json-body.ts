@@ -3,14 +3,43 @@ import type { IncomingMessage } from "node:http";
 import rawBody from "raw-body";
 import secureJson from "secure-json-parse";
 import { Fault } from "../contracts/errors.ts";
+import type { BodyBudget } from "./body-budget.ts";
 
 /**
- * Reads a JSON body within its limit. Our own order matters: moleculer-web would parse bodies before it authenticates.
+ * Reads a JSON body within its limit and the budget. Our own order matters: moleculer-web would parse bodies before it authenticates.
  * secure-json-parse refuses `__proto__`, which JSON.parse would hand on.
  */
-export async function readJsonBody(req: IncomingMessage, limitBytes: number): Promise<Record<string, unknown>> {
+export async function readJsonBody(
+	req: IncomingMessage,
+	limitBytes: number,
+	budget: BodyBudget,
+): Promise<Record<string, unknown>> {
 	assertJson(req);
-	const bytes = await readBytes(req, limitBytes);
+	const bytes = mostBytesOf(req, limitBytes);
+	takeRoom(req, bytes, budget);
+	try {
+		return toObject(await readBytes(req, limitBytes));
+	} finally {
+		budget.give(bytes);
+	}
+}
+
+/** What is announced, within the limit: a body beyond it is not kept. */
+function mostBytesOf({ headers }: IncomingMessage, limitBytes: number): number {
+	return Math.min(Number(headers["content-length"] ?? limitBytes), limitBytes);
+}
+
+function takeRoom(req: IncomingMessage, bytes: number, budget: BodyBudget): void {
+	try {
+		budget.take(bytes);
+	} catch (error) {
+		// Thrown away as it comes. Closing at once would reset the connection, and the client would not see that nothing was accepted.
+		req.resume();
+		throw error;
+	}
+}
+
+function toObject(bytes: Buffer): Record<string, unknown> {
 	const value = parse(bytes);
 	if (typeof value !== "object" || value === null || Array.isArray(value))
 		throw new Fault("BROKEN_JSON", "The body must be a JSON object.");

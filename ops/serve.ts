@@ -1,5 +1,6 @@
 import { readConfig } from "../config.ts";
 import { makeBroker } from "./broker.ts";
+import { stopWell } from "./stop.ts";
 
 /** One service process: the services that SERVICES names, until it is told to stop. Exit code 0 only after a clean stop. */
 
@@ -13,7 +14,7 @@ async function serve(): Promise<void> {
 		isStopping = true;
 		// The bus says goodbye to its server, and would wait for ever for one that is frozen.
 		setTimeout(() => fail(new Error(`the services did not stop within ${STOP_MS / 1_000} s`)), STOP_MS).unref();
-		broker.stop().then(() => process.exit(0), fail);
+		stopWell(broker).then(() => process.exit(0), fail);
 	};
 	for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, stop);
 	// The process that started this one is gone: nobody would stop it any more.

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Context, Service, ServiceSchema } from "moleculer";
+import { type Context, Errors, type Service, type ServiceSchema } from "moleculer";
 import ApiGateway from "moleculer-web";
 import type { Config } from "../config.ts";
 import type { ActionName, Meta } from "../contracts/actions.ts";
@@ -8,6 +8,7 @@ import { Fault } from "../contracts/errors.ts";
 import type { FailureExport } from "../contracts/failures.ts";
 import { invalid } from "../domain/invalid.ts";
 import type { HasAdmission } from "../lib/admission.ts";
+import { BodyBudget } from "../lib/body-budget.ts";
 import { isDraining } from "../lib/drain-gateway.ts";
 import { readJsonBody } from "../lib/json-body.ts";
 import { sendMetrics } from "../lib/metrics-server.ts";
@@ -62,6 +63,8 @@ const SUCCESS: Partial<Record<ActionName, (answer: unknown) => number>> = {
 const HAS_BODY = new Set(["POST", "PATCH", "PUT"]);
 /** A creation is answered within 3 s, a read within 5; a client that sends its request more slowly is cut off. */
 const SLOWEST_REQUEST_MS = 30_000;
+/** Of the process: its memory is what must stay flat. */
+const BODIES = new BodyBudget(LIMITS.bodyBytesInHand);
 
 export default function gateway(config: Config): ServiceSchema {
 	return {
@@ -130,7 +133,7 @@ async function authenticate(this: Gateway, req: Req, res: ServerResponse, next: 
 		next();
 	} catch (error) {
 		req.resume();
-		next(error);
+		next(toWeb(error));
 	}
 }
 
@@ -140,11 +143,17 @@ function bearerOf(req: IncomingMessage): string | undefined {
 
 async function readBody(this: Gateway, req: Req, _res: ServerResponse, next: Next): Promise<void> {
 	try {
-		if (HAS_BODY.has(req.method ?? "")) req.body = await readJsonBody(req, limitOf(req));
+		if (HAS_BODY.has(req.method ?? "")) req.body = await readJsonBody(req, limitOf(req), BODIES);
 		next();
 	} catch (error) {
-		next(error);
+		next(toWeb(error));
 	}
+}
+
+/** Of what a middleware hands on, moleculer-web drops the data (and with it when to come again) unless it is an error of Moleculer's own. */
+function toWeb(error: unknown): unknown {
+	if (!(error instanceof Fault)) return error;
+	return new Errors.MoleculerError(error.message, error.code, error.type, error.data);
 }
 
 function limitOf({ method, parsedUrl }: Req): number {
