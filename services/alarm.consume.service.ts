@@ -6,6 +6,7 @@ import { recentDelays } from "../domain/delay-record.ts";
 import { lowWatermark } from "../domain/low-watermark.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { showDelays } from "../lib/delay-metric.ts";
+import { answerWithin, inTime } from "../lib/in-time.ts";
 import { metricsOf } from "../lib/metrics.ts";
 import { RightOfWay } from "../lib/right-of-way.ts";
 import { defineService } from "../lib/service.ts";
@@ -26,9 +27,12 @@ interface Vars extends HasRouting, HasAdmission, HasStreams, HasStoring {
 	workers: LaneWorker[];
 	drainers: Map<Lane, Drainers>;
 	backlogTimer: NodeJS.Timeout;
+	isLooking: boolean;
 }
 
 const BACKLOG_MS = 1_000;
+/** A database that takes longer holds the watermark back, but no drainer of another cluster. */
+const ANSWER_MS = 1_000;
 /** Rounds of a lane at once; of bulk only one while realtime has the right of way. */
 const HANDS = 3;
 /** Longest wait before a batch comes again that could neither be stored nor parked. */
@@ -59,7 +63,8 @@ export default function alarmConsume(config: Config): ServiceSchema {
 			this.drainers = new Map(LANES.map((lane) => [lane, drainersOf(this, config, lane)]));
 			this.workers = LANES.map((lane) => workerOf(this, config, lane));
 			for (const worker of this.workers) worker.start();
-			this.backlogTimer = setInterval(() => void lookAtBacklog(this), BACKLOG_MS).unref();
+			this.isLooking = false;
+			this.backlogTimer = setInterval(() => void lookOnce(this), BACKLOG_MS).unref();
 		},
 		async stopped() {
 			clearInterval(this.backlogTimer);
@@ -90,33 +95,35 @@ function drainersOf(service: Service & Vars, config: Config, lane: Lane): Draine
 	});
 }
 
+/** One look at a time: a slow one is not overtaken. */
+async function lookOnce(service: Service & Vars): Promise<void> {
+	if (service.isLooking) return;
+	service.isLooking = true;
+	await lookAtBacklog(service);
+	service.isLooking = false;
+}
+
 /** Publishes the low-watermark, and sees to it that whatever is parked has its drainer. */
 async function lookAtBacklog(service: Service & Vars): Promise<void> {
 	if (service.streams.jetstream === null) return;
 	try {
 		const askedMs = Date.now();
 		// Outboxes first: what is relayed in between is then found in the streams.
-		const saved = await outboxesOldest(service);
+		const saved = await answerWithin(ANSWER_MS, outboxesOldest(service));
 		const manager = await service.streams.manager();
 		const queued = await Promise.all(LANES.map((lane) => backlogOf(manager, lane)));
 		await fitDrainers(service, queued);
-		if (saved !== null) await publishLowWatermark(service.clusters, lowWatermark([...queued, ...saved], askedMs));
+		if (saved === null) return;
+		await inTime(publishLowWatermark(service.clusters, lowWatermark([...queued, ...saved], askedMs)), ANSWER_MS);
 	} catch (error) {
 		service.logger.debug(`the low-watermark was not published: ${error}`);
 	}
 }
 
-/** Null when an outbox does not answer: then the watermark stays where it is. */
-async function outboxesOldest({
-	clusters,
-	routing: held,
-}: Service & Vars): Promise<{ oldestMs: number | null }[] | null> {
-	try {
-		const oldest = outboxes(clusters, held.current).map((target) => oldestIn(clusters, target));
-		return (await Promise.all(oldest)).map((oldestMs) => ({ oldestMs }));
-	} catch {
-		return null;
-	}
+/** @throws when an outbox does not answer: then the watermark stays where it is. */
+async function outboxesOldest({ clusters, routing: held }: Service & Vars): Promise<{ oldestMs: number | null }[]> {
+	const oldest = outboxes(clusters, held.current).map((target) => oldestIn(clusters, target));
+	return (await Promise.all(oldest)).map((oldestMs) => ({ oldestMs }));
 }
 
 async function fitDrainers({ drainers }: Service & Vars, queued: LaneBacklog[]): Promise<void> {

@@ -129,7 +129,8 @@ export function isAway(error: unknown): boolean {
 	return error instanceof Fault && error.type === "UNAVAILABLE";
 }
 
-function away(name: string, cause: unknown): Fault {
+/** That a cluster did not answer, as every caller understands it. */
+export function away(name: string, cause: unknown): Fault {
 	const fault = new Fault("UNAVAILABLE", "A database does not answer; try again in a moment.", {
 		retryAfterS: 1,
 		cluster: name,

@@ -1,7 +1,8 @@
 import type { Document } from "mongodb";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, META_DATABASE, META_HOLDINGS } from "../domain/holdings.ts";
 import { DUPLICATE_KEY } from "../domain/verdicts.ts";
-import type { Cluster } from "./cluster.ts";
+import { inTime, TooLate } from "../lib/in-time.ts";
+import { away, type Cluster } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import { ensureCollection } from "./collections.ts";
 
@@ -22,15 +23,26 @@ export async function ensureDocuments(clusters: Clusters): Promise<void> {
 	}
 }
 
+/** A place that takes longer counts as not answering: one frozen cluster must not hold up who needs the newest version. */
+const PLACE_MS = 1_500;
+
 /** The highest version that any reachable cluster has; null when none has any. @throws when no cluster answers. */
 export async function loadDocument<T extends Versioned>(clusters: Clusters, id: string): Promise<T | null> {
 	const places: [Cluster, string][] = [[clusters.meta, META_DATABASE]];
 	for (const cluster of clusters.service.values()) places.push([cluster, CLUSTER_DATABASE]);
-	const found = await Promise.allSettled(places.map(([cluster, database]) => readDocument<T>(cluster, database, id)));
+	const found = await Promise.allSettled(places.map(([cluster, database]) => readInTime<T>(cluster, database, id)));
 	const read = found.filter((one) => one.status === "fulfilled").map(({ value }) => value);
 	if (read.length === 0) throw (found[0] as PromiseRejectedResult).reason;
 	const known = read.filter((one) => one !== null);
 	return known.reduce<T | null>((best, one) => (best === null || one.version > best.version ? one : best), null);
+}
+
+async function readInTime<T>(cluster: Cluster, database: string, id: string): Promise<T | null> {
+	try {
+		return await inTime(readDocument<T>(cluster, database, id), PLACE_MS);
+	} catch (error) {
+		throw error instanceof TooLate ? away(cluster.name, error) : error;
+	}
 }
 
 async function readDocument<T>(cluster: Cluster, database: string, id: string): Promise<T | null> {

@@ -22,7 +22,9 @@ export class HeldDocument<T extends Versioned> {
 	readonly #id: string;
 	readonly #watch: Watch<T>;
 	#current: T | null = null;
-	#reloading: Promise<void> | null = null;
+	#loading: Promise<void> | null = null;
+	/** Asked for, and not begun. */
+	#next: Promise<void> | null = null;
 	#timer: NodeJS.Timeout | null = null;
 
 	constructor(clusters: Clusters, id: string, watch: Watch<T>) {
@@ -53,12 +55,20 @@ export class HeldDocument<T extends Versioned> {
 		this.#timer = null;
 	}
 
-	/** Loads the newest version now; callers at the same time share one load. */
+	/**
+	 * Loads what is newest when it is asked for. A load in flight may have read before that: another one follows it, and callers that ask
+	 * in between share that one.
+	 */
 	reload(): Promise<void> {
-		this.#reloading ??= this.#load().finally(() => {
-			this.#reloading = null;
-		});
-		return this.#reloading;
+		this.#next ??= this.#loadNext();
+		return this.#next;
+	}
+
+	async #loadNext(): Promise<void> {
+		await this.#loading?.catch(() => undefined);
+		this.#loading = this.#next;
+		this.#next = null;
+		await this.#load();
 	}
 
 	/** Takes a version that this process has just written. */

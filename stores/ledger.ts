@@ -6,7 +6,7 @@ import { CLUSTER_DATABASE, ledgerOf } from "../domain/holdings.ts";
 import { dayOf } from "../domain/periods.ts";
 import { clusterTarget, type Target } from "../domain/routing.ts";
 import { DUPLICATE_KEY, insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
-import { inTime } from "../lib/in-time.ts";
+import { inTime, TooLate } from "../lib/in-time.ts";
 import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
@@ -53,13 +53,18 @@ export async function writeAccount(
 }
 
 /** Does a deed at the first place where it succeeds in time. @throws what the last place had to say. */
-async function onFirst(targets: Target[], deed: (target: Target) => Promise<void>): Promise<void> {
+async function onFirst(
+	targets: Target[],
+	deed: (target: Target) => Promise<void>,
+	onSilent: (cluster: string) => void = () => undefined,
+): Promise<void> {
 	let failure: unknown = new Error("no service cluster has a ledger for today");
 	for (const target of targets) {
 		try {
 			return await inTime(deed(target), ANSWER_MS);
 		} catch (error) {
 			failure = error;
+			if (error instanceof TooLate) onSilent(target.cluster);
 		}
 	}
 	throw failure;
@@ -87,12 +92,14 @@ async function writeDay(
 	// A ledger day is kept a week: a batch that comes later than that goes to today's.
 	const targets = targetsOf(clusters, map, day).concat(targetsOf(clusters, map, dayOf(nowMs)));
 	// Known to be silent: asked last, and not at all if another has answered.
-	const promising = targets.toSorted((one, other) => +!patience.mayTry(one.cluster) - +!patience.mayTry(other.cluster));
-	await onFirst(promising, async (target) => {
+	const isLast = ({ cluster }: Target) => +!patience.isPromising(cluster);
+	const inOrder = targets.toSorted((one, other) => isLast(one) - isLast(other));
+	const insert = async (target: Target) => {
 		const verdicts = insertVerdicts(await insertInto(clusters, target, documents), documents.length);
 		if (!verdicts.every((verdict) => verdict === "stored" || verdict === "taken"))
 			throw new Error(`the ledger answered: ${verdicts.join(", ")}`);
-	});
+	};
+	await onFirst(inOrder, insert, (cluster) => patience.silent(cluster));
 }
 
 function targetsOf(clusters: Clusters, map: RoutingMap, day: string): Target[] {

@@ -5,6 +5,8 @@ import { attempt, type Breaker, CLOSED, opened } from "../domain/breaker.ts";
 export interface Patience {
 	/** Whether the cluster is worth a try now. */
 	mayTry(cluster: string): boolean;
+	/** Whether an answer is to be expected. Takes nobody's trial: for putting clusters in order. */
+	isPromising(cluster: string): boolean;
 	/** For a group of so many rows. */
 	limitMs(rows: number): number;
 	/** A group of so many rows was answered after so long. What took longer than a round can wait says nothing good. */
@@ -45,9 +47,10 @@ export class ClusterBreakers {
 	};
 
 	#patience(limitMs: Patience["limitMs"], silences: number): Patience {
+		const isPromising = (cluster: string) => this.#of(cluster).failures < silences;
 		return {
-			mayTry: (cluster) =>
-				this.#of(cluster).failures < silences || this.#trial(cluster, performance.now() - UNTRIED_MS),
+			mayTry: (cluster) => isPromising(cluster) || this.#trial(cluster, performance.now() - UNTRIED_MS),
+			isPromising,
 			limitMs,
 			heard: (cluster, afterMs, rows) => {
 				if (afterMs <= roundMs(rows)) this.#breakers.delete(cluster);

@@ -4,8 +4,10 @@ import { connect } from "nats";
 import { encodeItem } from "../../domain/batch.ts";
 import { newAlarmId, shardOf } from "../../domain/ids.ts";
 import { call } from "../../lib/service.ts";
+import type { HasRouting } from "../../mixins/routing.mixin.ts";
 import { parkedSubject } from "../../streams/lanes.ts";
 import { eventually } from "../support/eventually.ts";
+import { freeze, thaw } from "../support/freeze.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem } from "../support/system.ts";
 
@@ -36,10 +38,10 @@ const statusAt = (query: ServiceBroker, id: Buffer) =>
 	call(query, "alarm.query.status", { id: id.toString("base64url") }, { meta: { auth: system.keys.opsKey } });
 
 /** An alarm that was accepted an hour ago, as it stands in a batch. */
-function oldAlarm(): { id: Buffer; sinceMs: number; payload: Buffer } {
+function oldAlarm(userId = "late"): { id: Buffer; sinceMs: number; payload: Buffer } {
 	const sinceMs = Date.now() - HOUR_MS;
-	const id = newAlarmId("late", sinceMs);
-	const alarm = { userId: "late", category: "card", title: "t", body: "b" };
+	const id = newAlarmId(userId, sinceMs);
+	const alarm = { userId, category: "card", title: "t", body: "b" };
 	return { id, sinceMs, payload: Buffer.from(encodeItem(id, { producer: "demo", acceptedAtMs: sinceMs, alarm }).line) };
 }
 
@@ -67,14 +69,38 @@ test("an alarm that has lain in an outbox for an hour is pending, until it is st
 	await expectStored(query, old);
 });
 
+async function putParked({ id, sinceMs, payload }: ReturnType<typeof oldAlarm>): Promise<void> {
+	const connection = await connect({ servers: system.servers.nats.url });
+	await connection.jetstream().publish(parkedSubject("realtime", shardOf(id, 16), sinceMs), payload);
+	await connection.close();
+}
+
 test("an alarm that has been parked for an hour is pending, until it is stored", async () => {
 	const old = oldAlarm();
 	const fence = await shards.fence(old.id);
-	const connection = await connect({ servers: system.servers.nats.url });
-	const subject = parkedSubject("realtime", shardOf(old.id, 16), old.sinceMs);
-	await connection.jetstream().publish(subject, old.payload);
-	await connection.close();
+	await putParked(old);
 	const query = await expectPending(old);
 	await fence.lift();
 	await expectStored(query, old);
+});
+
+test("what is parked for one cluster is drained while another stands still, before the driver gives that one up", async () => {
+	const worker = await system.run("alarm.consume");
+	await eventually(watermark, "a watermark");
+	const all = Array.from({ length: 50 }, (_, n) => oldAlarm(`c${n}`));
+	const places = await Promise.all(all.map(({ id }) => shards.clusterOf(id)));
+	const onFirst = all[places.indexOf("c0")] as (typeof all)[number];
+	const pid = system.servers.mongods.c1?.pid ?? 0;
+	// The worker's own connections: they give the cluster up all at once.
+	const { clusters } = worker.getLocalService("alarm.consume") as unknown as HasRouting;
+	const ask = () => clusters.at("c1").read("alarm_cluster", { find: "outbox", limit: 1 });
+	await freeze(pid);
+	try {
+		const givenUp = ask().catch(() => "given up");
+		await putParked(onFirst);
+		const stored = eventually(() => shards.slot(onFirst.id), "the slot").then(() => "drained");
+		expect(await Promise.race([givenUp, stored])).toBe("drained");
+	} finally {
+		thaw(pid);
+	}
 });

@@ -1,0 +1,53 @@
+import type { RoutingMap } from "../../contracts/routing.ts";
+import { Clusters } from "../../stores/clusters.ts";
+import { type LedgerRow, writeLedger } from "../../stores/ledger.ts";
+import { ClusterBreakers } from "../../stores/patience.ts";
+import { ensureCollections, ensureMap } from "../../stores/routing-map.ts";
+import { freeze, thaw } from "../support/freeze.ts";
+import { configOf, startServers, type TestServers } from "../support/servers.ts";
+
+let servers: TestServers;
+let clusters: Clusters;
+let map: RoutingMap;
+
+beforeAll(async () => {
+	servers = await startServers(["c0", "c1"]);
+	clusters = new Clusters(configOf(servers));
+	({ map } = await ensureCollections(clusters, await ensureMap(clusters, 2, new Date()), new Date()));
+});
+afterAll(async () => {
+	await clusters?.close();
+	await servers?.stop();
+});
+
+const counts = { stored: 1, taken: 0, failed: 0, parked: 0 };
+let rows = 0;
+const row = (): LedgerRow => ({
+	epoch: "test",
+	number: ++rows,
+	lane: "realtime",
+	ids: [Buffer.alloc(20)],
+	counts,
+	publishedAtMs: Date.now(),
+});
+
+test("a cluster that does not take the ledger in time is asked last the next time", async () => {
+	const patience = new ClusterBreakers().ofRounds.realtime;
+	const write = () => writeLedger({ clusters, patience }, map, [row()], Date.now());
+	await freeze(servers.mongods.c0?.pid ?? 0);
+	try {
+		await write();
+		expect(["c0", "c1"].map(patience.isPromising)).toEqual([false, true]);
+	} finally {
+		thaw(servers.mongods.c0?.pid ?? 0);
+	}
+});
+
+test("putting clusters in order takes nobody's trial", async () => {
+	const { realtime } = new ClusterBreakers().ofRounds;
+	realtime.silent("c0");
+	const tried: string[] = [];
+	const patience = { ...realtime, mayTry: (cluster: string) => tried.push(cluster) > 0 };
+	await writeLedger({ clusters, patience }, map, [row()], Date.now());
+	expect(tried).toEqual([]);
+});
