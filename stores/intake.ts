@@ -64,7 +64,9 @@ function watchStragglers(works: Promise<void>[], straggles: () => void): () => v
 	const beganMs = performance.now();
 	let timer: NodeJS.Timeout | undefined;
 	void Promise.race(works).then(() => {
-		if (works.length > 1) timer = setTimeout(straggles, Math.max(performance.now() - beganMs, STRAGGLE_MS));
+		const tookMs = performance.now() - beganMs;
+		// One that was not even tried says nothing of how long the others should take.
+		if (works.length > 1 && tookMs >= 1) timer = setTimeout(straggles, Math.max(tookMs, STRAGGLE_MS));
 	});
 	return () => clearTimeout(timer);
 }
