@@ -1,3 +1,4 @@
+import type { Lane } from "../contracts/alarm.ts";
 import { type AlarmId, parseId, showId } from "./ids.ts";
 import type { QueuedAlarm } from "./rows.ts";
 
@@ -17,6 +18,16 @@ export interface Item {
 	line: string;
 	bytes: number;
 	acceptedAtMs: number;
+}
+
+/** A batch on its way to a disk. Its process's epoch and gapless number make its message id. */
+export interface PackedBatch {
+	lane: Lane;
+	epoch: string;
+	number: number;
+	payload: Uint8Array;
+	/** Acceptance time of its oldest alarm. */
+	sinceMs: number;
 }
 
 /** An item as the worker finds it: readable, or with what is wrong. */

@@ -1,6 +1,6 @@
 import type { Lane } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
-import { encodeBatch, type Item } from "../domain/batch.ts";
+import { encodeBatch, type Item, type PackedBatch } from "../domain/batch.ts";
 import type { BatchNumbers } from "../domain/batch-numbers.ts";
 import { attempt, type Breaker, CLOSED, isClosed, opened } from "../domain/breaker.ts";
 import type { Via } from "./group-commit.ts";
@@ -10,22 +10,12 @@ import type { Via } from "./group-commit.ts";
  * places do no harm: whichever copy comes second finds its slots taken.
  */
 
-/** A packed batch with what names it. */
-export interface AcceptedBatch {
-	lane: Lane;
-	epoch: string;
-	number: number;
-	payload: Uint8Array;
-	/** Acceptance time of its oldest alarm. */
-	sinceMs: number;
-}
-
 /** The deeds, each of which resolves only when the batch is on a disk. */
 export interface Disks {
 	/** Null while the queue is known to be away. */
-	publish: ((batch: AcceptedBatch, timeoutMs: number) => Promise<void>) | null;
+	publish: ((batch: PackedBatch, timeoutMs: number) => Promise<void>) | null;
 	/** @throws {Fault} OVERLOADED when there is no room, ACCEPTANCE_UNKNOWN when no outbox answered. */
-	save: (batch: AcceptedBatch) => Promise<void>;
+	save: (batch: PackedBatch) => Promise<void>;
 	/** The queue has refused, and the batch is nowhere. */
 	isRefused: (error: unknown) => boolean;
 }
@@ -82,7 +72,7 @@ export class Acceptance {
 		);
 	}
 
-	async #put(batch: AcceptedBatch, waitingSinceMs: number): Promise<Via> {
+	async #put(batch: PackedBatch, waitingSinceMs: number): Promise<Via> {
 		const disks = this.#disks();
 		const isTried = disks.publish !== null && isClosed(this.#breaker);
 		if (isTried && (await this.#publish(disks, batch, waitingSinceMs))) return "queue";
@@ -91,7 +81,7 @@ export class Acceptance {
 	}
 
 	/** False when it is not known whether the queue has it. @throws {Fault} OVERLOADED when it has not. */
-	async #publish({ publish, isRefused }: Disks, batch: AcceptedBatch, waitingSinceMs: number): Promise<boolean> {
+	async #publish({ publish, isRefused }: Disks, batch: PackedBatch, waitingSinceMs: number): Promise<boolean> {
 		const leftMs = CREATION_MS - OUTBOX_MS - (performance.now() - waitingSinceMs);
 		try {
 			await publish?.(batch, Math.max(Math.min(PUBLISH_MS, leftMs), 100));
@@ -105,7 +95,7 @@ export class Acceptance {
 		}
 	}
 
-	async #save(disks: Disks, batch: AcceptedBatch, { isTried, waitingSinceMs }: Tried): Promise<void> {
+	async #save(disks: Disks, batch: PackedBatch, { isTried, waitingSinceMs }: Tried): Promise<void> {
 		// A process that stood still: its callers are gone, and the low-watermark may have passed these alarms.
 		const isLate = performance.now() - waitingSinceMs > CREATION_MS;
 		try {

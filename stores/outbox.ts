@@ -2,6 +2,7 @@ import type { Binary, Document } from "mongodb";
 import { LANES, type Lane } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
+import type { PackedBatch } from "../domain/batch.ts";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../domain/holdings.ts";
 import { clusterTarget, type Target } from "../domain/routing.ts";
 import { insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
@@ -14,15 +15,6 @@ import { outboxDepth } from "./outbox-depth.ts";
 import { findIn, insertInto, toBuffer } from "./shard-command.ts";
 
 /** Accepted batches that the queue could not take, on any service cluster, until a relay has put them on the queue. */
-
-/** One batch, as it would have been published. */
-export interface OutboxBatch {
-	lane: Lane;
-	epoch: string;
-	number: number;
-	payload: Uint8Array;
-	sinceMs: number;
-}
 
 /** One try on one cluster; two of them fit into the deadline of a creation. */
 const SAVE_MS = 700;
@@ -51,7 +43,7 @@ export class Outbox {
 	 * Writes the batch with majority and journal on one cluster, and on another when that one is silent.
 	 * @throws {Fault} OVERLOADED when there is no room and nothing was written, ACCEPTANCE_UNKNOWN otherwise.
 	 */
-	async save(batch: OutboxBatch): Promise<void> {
+	async save(batch: PackedBatch): Promise<void> {
 		if (!this.#routing.isLoaded)
 			throw new Fault("OVERLOADED", "Where the outbox lies is not known yet; nothing was accepted.", {
 				retryAfterS: 1,
@@ -91,7 +83,7 @@ export class Outbox {
 		return oldestMs !== null;
 	}
 
-	async #trySave(target: Target, batch: OutboxBatch): Promise<boolean> {
+	async #trySave(target: Target, batch: PackedBatch): Promise<boolean> {
 		const inserted = insertInto(this.#clusters, target, [toDocument(batch)]).then(isThere);
 		const isSaved = await inTime(inserted, SAVE_MS).catch(() => false);
 		if (isSaved) this.#bytes.set(target.cluster, (this.#bytes.get(target.cluster) ?? 0) + batch.payload.length);
@@ -125,7 +117,7 @@ export function outboxes(clusters: Clusters, map: RoutingMap): Target[] {
 }
 
 /** Sorts by lane and time, so that each lane's oldest are relayed first; the same batch has the same one wherever it is saved. */
-function idOf({ lane, sinceMs, epoch, number }: OutboxBatch): string {
+function idOf({ lane, sinceMs, epoch, number }: PackedBatch): string {
 	return `${lane}:${String(sinceMs).padStart(15, "0")}:${epoch}:${number}`;
 }
 
@@ -134,7 +126,7 @@ function rowsBehind(lane: Lane, after = ""): Document {
 	return { _id: { $gte: `${lane}:`, $gt: after, $lt: `${lane};` } };
 }
 
-function toDocument(batch: OutboxBatch): Document {
+function toDocument(batch: PackedBatch): Document {
 	return { _id: idOf(batch), ...batch, payload: toBuffer(batch.payload) };
 }
 
@@ -145,7 +137,7 @@ function isThere(reply: WriteReply): boolean {
 }
 
 /** A row as a relay reads it. */
-export type OutboxRow = OutboxBatch & { _id: string };
+export type OutboxRow = PackedBatch & { _id: string };
 
 /** The oldest rows, marked with the relay's token: a relay that wakes after its time removes nothing of another's. */
 export async function claimRows(

@@ -1,5 +1,6 @@
 import { headers, type JetStreamClient } from "nats";
 import type { Lane } from "../contracts/alarm.ts";
+import type { PackedBatch } from "../domain/batch.ts";
 import { batchSubject, parkedSubject, relaySubject, streamOf } from "./lanes.ts";
 
 /** Puts packed batches on a lane's stream; every function resolves with the server's word that it is on disk. */
@@ -8,16 +9,6 @@ export const HEADER = { epoch: "Alarm-Epoch", number: "Alarm-Number" } as const;
 
 /** facts.md 7: a publish that takes longer is unknown, not failed. */
 export const PUBLISH_MS = 1_000;
-
-/** A batch as it is published: its process's epoch and gapless number make the message id. */
-export interface PackedBatch {
-	lane: Lane;
-	epoch: string;
-	number: number;
-	payload: Uint8Array;
-	/** Acceptance time of its oldest alarm. */
-	sinceMs: number;
-}
 
 /** A message that the server or the stream will never take, however often it comes: it is larger than they allow. */
 export function isHopeless(error: unknown): boolean {
