@@ -59,7 +59,8 @@ async function post(): Promise<Buffer> {
 		title: "t",
 		body: "b",
 	});
-	numbered++;
+	// The number of one that was refused goes to the next.
+	if (reply.status === 202) numbered++;
 	return Buffer.from(reply.body.id ?? "", "base64url");
 }
 const HOUR_MS = 3_600_000;
