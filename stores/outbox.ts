@@ -30,7 +30,7 @@ export class Outbox {
 	/** By cluster: what lay there at the last look, and what this process has added since. */
 	readonly #bytes = new Map<string, number>();
 	readonly #avoidUntilMs = new Map<string, number>();
-	/** By cluster: when it last answered a look. */
+	/** By cluster: when it last answered. */
 	readonly #heardMs = new Map<string, number>();
 
 	constructor(clusters: Clusters, routing: HeldDocument<RoutingMap>, maxBytes: number) {
@@ -86,9 +86,14 @@ export class Outbox {
 	async #trySave(target: Target, batch: PackedBatch): Promise<boolean> {
 		const inserted = insertInto(this.#clusters, target, [toDocument(batch)]).then(isThere);
 		const isSaved = await inTime(inserted, SAVE_MS).catch(() => false);
-		if (isSaved) this.#bytes.set(target.cluster, (this.#bytes.get(target.cluster) ?? 0) + batch.payload.length);
+		if (isSaved) this.#noteSaved(target.cluster, batch.payload.length);
 		else this.#avoidUntilMs.set(target.cluster, performance.now() + AVOID_MS);
 		return isSaved;
+	}
+
+	#noteSaved(cluster: string, bytes: number): void {
+		this.#bytes.set(cluster, (this.#bytes.get(cluster) ?? 0) + bytes);
+		this.#heardMs.set(cluster, performance.now());
 	}
 
 	/** Those that are not known to be silent first. */
