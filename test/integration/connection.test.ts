@@ -22,13 +22,13 @@ afterAll(async () => {
 	await rm(dir, { recursive: true, force: true });
 });
 
-async function start(password: string): Promise<void> {
+async function start(password: string, more = ""): Promise<void> {
 	const binary = await findServer("nats-server", { runDir: resolve(".run"), say: () => undefined });
 	const file = join(dir, "nats.conf");
 	const jetstream = `jetstream { store_dir: "${dir}", sync_interval: always }`;
 	await writeFile(
 		file,
-		`listen: "127.0.0.1:${port}"\n${jetstream}\nauthorization { user: a, password: ${password} }\n`,
+		`listen: "127.0.0.1:${port}"\n${jetstream}\nauthorization { user: a, password: ${password} }\n${more}`,
 	);
 	server = spawn(binary, ["-c", file], { stdio: ["ignore", "ignore", "pipe"] });
 	server.stderr?.on("data", (chunk: Buffer) => errors.push(String(chunk)));
@@ -58,5 +58,21 @@ test("a password that is wrong for a while, as when it is being changed, does no
 	await stop();
 	await start("right");
 	await eventually(() => connection.trouble === null, "the connection in use again");
+	await connection.close();
+});
+
+test("a server that takes no message as large as a full batch is refused, by the name of the setting", async () => {
+	await stop();
+	await start("right", "max_payload: 262144\n");
+	const { promise: told, resolve: tell } = Promise.withResolvers<string>();
+	const connection = new StreamConnection({
+		natsUrl: `nats://a:right@127.0.0.1:${port}`,
+		purpose: "test",
+		inspect: () => Promise.resolve({ is: "sound" }),
+		onWrong: tell,
+		onError: () => undefined,
+	});
+	expect(await told).toBe("nats-server: max_payload is 262144; it must be at least 655360");
+	expect(connection.jetstream).toBeNull();
 	await connection.close();
 });

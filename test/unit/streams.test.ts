@@ -35,6 +35,7 @@ describe("a lane's stream", () => {
 		["retention", { retention: RetentionPolicy.Interest }],
 		["discard", { discard: DiscardPolicy.Old }],
 		["max_age", { max_age: 1 }],
+		["max_msg_size", { max_msg_size: 256 * 1024 }],
 		["persist_mode", { persist_mode: "async" }],
 	])("has a fault in its %s: %j", (setting, wrong) => {
 		expect(laneFaults({ ...sound, ...wrong })).toEqual([
