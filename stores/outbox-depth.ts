@@ -1,9 +1,15 @@
-import { LANES } from "../contracts/alarm.ts";
+import type { Document } from "mongodb";
+import { LANES, type Lane } from "../contracts/alarm.ts";
 import { CLUSTER_DATABASE } from "../domain/holdings.ts";
 import type { OutboxHolds } from "../domain/lag.ts";
 import type { Cluster } from "./cluster.ts";
 
 const OUTBOX = "outbox";
+
+/** The rows of a lane behind `after`, oldest first. */
+export function rowsBehind(lane: Lane, after = ""): Document {
+	return { _id: { $gte: `${lane}:`, $gt: after, $lt: `${lane};` } };
+}
 
 /**
  * What waits in a cluster's outbox; one that was never made is empty. Whether anything does is asked of the rows themselves: after a crash
@@ -24,10 +30,10 @@ async function oldestIn(cluster: Cluster): Promise<number | null> {
 	return found.length === 0 ? null : Math.min(...found);
 }
 
-async function firstOf(cluster: Cluster, lane: string): Promise<number | null> {
+async function firstOf(cluster: Cluster, lane: Lane): Promise<number | null> {
 	const reply = await cluster.read(CLUSTER_DATABASE, {
 		find: OUTBOX,
-		filter: { _id: { $gte: `${lane}:`, $lt: `${lane};` } },
+		filter: rowsBehind(lane),
 		sort: { _id: 1 },
 		projection: { sinceMs: 1 },
 		limit: 1,

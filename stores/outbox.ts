@@ -11,7 +11,7 @@ import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
 import type { HeldDocument } from "./held-document.ts";
-import { outboxDepth } from "./outbox-depth.ts";
+import { outboxDepth, rowsBehind } from "./outbox-depth.ts";
 import { findIn, insertInto, toBuffer } from "./shard-command.ts";
 
 /** Accepted batches that the queue could not take, on any service cluster, until a relay has put them on the queue. */
@@ -124,11 +124,6 @@ export function outboxes(clusters: Clusters, map: RoutingMap): Target[] {
 /** Sorts by lane and time, so that each lane's oldest are relayed first; the same batch has the same one wherever it is saved. */
 function idOf({ lane, sinceMs, epoch, number }: PackedBatch): string {
 	return `${lane}:${String(sinceMs).padStart(15, "0")}:${epoch}:${number}`;
-}
-
-/** The rows of a lane behind `after`, oldest first. */
-function rowsBehind(lane: Lane, after = ""): Document {
-	return { _id: { $gte: `${lane}:`, $gt: after, $lt: `${lane};` } };
 }
 
 function toDocument(batch: PackedBatch): Document {

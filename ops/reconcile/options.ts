@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { LEDGER_DAYS } from "../../domain/holdings.ts";
 import { dayOf, daysBefore } from "../../domain/periods.ts";
 import { lastDays, WAIT_MS } from "../../stores/audit-runner.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 /** Which days are reconciled, and how. */
 export interface Options {
@@ -51,14 +52,6 @@ function commandLine(nowMs: number): Command {
 		.option("--rate <n>", "most ids looked up per second", wholeNumber(1, MOST_IDS_PER_SECOND))
 		.option("--json", "the report as one JSON object on standard output")
 		.exitOverride();
-}
-
-function wholeNumber(least: number, most: number): (text: string) => number {
-	return (text) => {
-		const value = Number(text);
-		if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-		throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
-	};
 }
 
 function ledgerDay(nowMs: number): (text: string) => string {

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { LIMITS } from "../../contracts/alarm.ts";
+import { wholeNumber } from "../whole-number.ts";
 import { UsageFault } from "./fault.ts";
 
 /** What is to be sent, where to, and how. */
@@ -45,14 +46,6 @@ function commandLine(): Command {
 		.option("--wait <seconds>", "how long accepted alarms may take to be stored", wholeNumber(0, 86_400), 90)
 		.option("--json", "the result as one JSON object on standard output")
 		.exitOverride();
-}
-
-function wholeNumber(least: number, most: number): (text: string) => number {
-	return (text) => {
-		const value = Number(text);
-		if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-		throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
-	};
 }
 
 function httpUrl(text: string): string {
