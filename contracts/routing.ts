@@ -1,18 +1,47 @@
 /** The routing map: small, versioned, held in memory by every process. */
 
-/** Where the rows of one collection are now. */
+/** Where the rows of one collection are now. `moving`: still at the source, and a copy of it is being made. */
 export type Tier = "service" | "moving" | "archive" | "dropped";
 
 /** One collection: its tier and the UUID (hex) that every hot-path command carries. */
 export interface CollectionPlace {
 	tier: Tier;
 	uuid: string;
+	/** Of an archived month: its archive cluster. Everything else lies with its shard. */
+	cluster?: string;
+	/** The source of an archived month, renamed away and kept for a while. */
+	away?: AwaySource;
+}
+
+export interface AwaySource {
+	uuid: string;
+	/** When the map was switched, ISO. */
+	since: string;
+	/** True once it was found equal to its copy with nobody writing to it any more: only then may it be dropped. */
+	settled: boolean;
+}
+
+/** What one process at a time may do with a shard. */
+export const DUTIES = ["archive", "drop", "erase", "lift"] as const;
+export type DutyKind = (typeof DUTIES)[number];
+
+/** Who is doing what with a shard; whoever takes over raises the epoch, and every change of the map is made on the holder's own. */
+export interface Duty {
+	kind: DutyKind;
+	epoch: number;
+	/** The run that it serves. */
+	run: string;
+	holder: string;
+	since: string;
 }
 
 /** One logical shard: the cluster it lives on and the collections it holds, by name. */
 export interface ShardPlace {
 	cluster: string;
 	collections: Record<string, CollectionPlace>;
+	/** The highest epoch given so far; none is 0. */
+	epoch?: number;
+	duty?: Duty;
 }
 
 /** What a cluster holds beside its shards (ledger days, …), by collection name. */

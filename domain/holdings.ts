@@ -9,8 +9,10 @@ export interface Holding {
 	period: "month" | "day" | "none";
 	/** WiredTiger settings; 8 KB leaves where inserts are random (measured: more inserts per second once the data outgrows the cache). */
 	engine: string | null;
-	/** How many periods are made ahead of time. */
+	/** How many periods are made ahead of time; -1: not even the current one. */
 	ahead: number;
+	/** The name ends with an epoch of the shard. */
+	epoch?: boolean;
 	/** Beside the clustered `_id`; never unique, so that `_id` stays the only key that an insert can meet. */
 	indexes?: readonly { readonly name: string; readonly key: Readonly<Record<string, 1 | -1>> }[];
 }
@@ -33,6 +35,18 @@ export const SHARD_HOLDINGS = {
 		// Newest first over all shards; many fail in one millisecond, so that the id has its part in the order.
 		indexes: [{ name: "newest", key: { failedAt: -1, _id: -1 } }],
 	},
+	/** A row per month that is being archived: where its changes are read from, and the marker that is looked for among them. */
+	moves: { kind: "moves", period: "none", engine: null, ahead: 0 },
+	/** The source of an archived month, renamed away and kept for a while before it is dropped. Never made, only renamed. */
+	away: { kind: "away", period: "month", engine: null, ahead: -1 },
+} as const satisfies Record<string, Holding>;
+
+/** On the shard's archive cluster, in a database of their own (`alarm_a07`), so that it may be a service cluster too. */
+export const ARCHIVE_HOLDINGS = {
+	/** Alarms and tombstones of one month, written once in the order of `_id`: 62 bytes an alarm instead of 282. */
+	alarms: { kind: "alarms", period: "month", engine: "block_compressor=zstd,leaf_page_max=128KB", ahead: -1 },
+	/** One that is being filled; the epoch in its name keeps off whoever filled it before. */
+	copy: { kind: "copy", period: "month", engine: "block_compressor=zstd,leaf_page_max=128KB", ahead: -1, epoch: true },
 } as const satisfies Record<string, Holding>;
 
 export const CLUSTER_HOLDINGS = {
@@ -59,6 +73,18 @@ export const META_HOLDINGS = {
 
 export function shardDatabase(shard: number): string {
 	return `alarm_s${String(shard).padStart(2, "0")}`;
+}
+
+export function archiveDatabase(shard: number): string {
+	return `alarm_a${String(shard).padStart(2, "0")}`;
+}
+
+export function awayOf(month: Month): string {
+	return `away_${month}`;
+}
+
+export function copyOf(month: Month, epoch: number): string {
+	return `copy_${month}_e${epoch}`;
 }
 
 export function alarmsOf(month: Month): string {
@@ -133,9 +159,9 @@ export function holdingOf(holdings: Record<string, Holding>, name: string): Hold
 	return Object.values(holdings).find((holding) => namePattern(holding).test(name)) ?? null;
 }
 
-function namePattern({ kind, period }: Holding): RegExp {
+function namePattern({ kind, period, epoch }: Holding): RegExp {
 	const suffix = { none: "", month: "_\\d{4}_\\d\\d", day: "_\\d{4}_\\d\\d_\\d\\d" }[period];
-	return new RegExp(`^${kind}${suffix}$`);
+	return new RegExp(`^${kind}${suffix}${epoch ? "_e\\d+" : ""}$`);
 }
 
 /** Ledger collections among `names` that are wholly older than a week. */

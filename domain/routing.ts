@@ -1,5 +1,5 @@
 import type { CollectionPlace, RoutingMap, ShardPlace, Tier } from "../contracts/routing.ts";
-import { alarmsOf, monthOfCollection, shardDatabase } from "./holdings.ts";
+import { alarmsOf, archiveDatabase, monthOfCollection, shardDatabase } from "./holdings.ts";
 import { idTimeMs, shardOf } from "./ids.ts";
 import { addMonths, type Month, monthOf } from "./periods.ts";
 
@@ -28,10 +28,18 @@ export function shardPlace(map: RoutingMap, shard: number): ShardPlace {
 	return place;
 }
 
-/** One collection of a shard, or null when the map does not know it. */
+/** One collection of a shard, or null when the map does not know it, or says that it is gone. */
 export function shardTarget(map: RoutingMap, shard: number, collection: string): Target | null {
 	const { cluster, collections } = shardPlace(map, shard);
-	return targetOf(collections[collection], cluster, shardDatabase(shard), collection);
+	const place = collections[collection];
+	if (place?.tier === "dropped") return null;
+	if (place?.tier === "archive") return targetOf(place, place.cluster ?? cluster, archiveDatabase(shard), collection);
+	return targetOf(place, cluster, shardDatabase(shard), collection);
+}
+
+/** Read-only, on an archive cluster. */
+export function isArchived({ tier }: Target): boolean {
+	return tier === "archive";
 }
 
 /** One collection that a cluster holds beside its shards, or null. */
@@ -48,9 +56,10 @@ export function slotOf(map: RoutingMap, id: Uint8Array): Target | null {
 	return shardTarget(map, shardOf(id, map.shards.length), alarmsOf(monthOf(idTimeMs(id))));
 }
 
-/** Months that a shard holds, newest first. */
+/** Months that a shard holds, in whichever tier, newest first. */
 export function monthsHeld(map: RoutingMap, shard: number): Month[] {
-	const names = Object.keys(shardPlace(map, shard).collections);
+	const places = Object.entries(shardPlace(map, shard).collections);
+	const names = places.filter(([, { tier }]) => tier !== "dropped").map(([name]) => name);
 	return names
 		.map(monthOfCollection)
 		.filter((month) => month !== null)

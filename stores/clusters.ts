@@ -14,11 +14,13 @@ export class Clusters {
 		this.meta = (shared && this.service.get(shared.name)) ?? new Cluster("meta", from.metaUri);
 	}
 
-	/** A service cluster by its name in the routing map. */
+	/** A service or archive cluster by its name in the routing map. */
 	at(name: string): Cluster {
-		const cluster = this.service.get(name);
+		const cluster = this.service.get(name) ?? this.archive.get(name);
 		if (cluster !== undefined) return cluster;
-		throw new Error(`the routing map names the cluster ${name}, which MONGO_SERVICE_URIS does not have`);
+		throw new Error(
+			`the routing map names the cluster ${name}, which neither MONGO_SERVICE_URIS nor MONGO_ARCHIVE_URIS has`,
+		);
 	}
 
 	async close(): Promise<void> {

@@ -35,7 +35,7 @@ test("sixteen shards are dealt over the clusters, each with this month and two m
 	const months = [0, 1, 2].map((ahead) => `alarms_${addMonths(monthOf(Date.now()), ahead)}`);
 	const keys = [-1, 0, 1, 2].map((ahead) => `keys_${dayOf(Date.now() + ahead * 86_400_000)}`);
 	for (const { collections } of map.shards)
-		expect(Object.keys(collections).sort()).toEqual([...months, ...keys, "failures", "users"].sort());
+		expect(Object.keys(collections).sort()).toEqual([...months, ...keys, "failures", "moves", "users"].sort());
 });
 
 test("every collection is clustered, carries the UUID of the map, and months have small leaves", async () => {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import {
+	ARCHIVE_HOLDINGS,
 	alarmsOf,
 	CLUSTER_HOLDINGS,
 	due,
@@ -24,7 +25,7 @@ import { DAY_MS, NOW_MS } from "./samples.ts";
 const names = (holdings: Record<string, Holding>) => due(holdings, NOW_MS).map(({ name }) => name);
 
 describe("what is due", () => {
-	test("in a shard are this month, two months ahead, today's keys and two days ahead, the customers and the failures", () => {
+	test("in a shard are this month, two months ahead, today's keys and two days ahead, the customers, the failures and the moves", () => {
 		expect(names(SHARD_HOLDINGS)).toEqual([
 			"alarms_2026_11",
 			"alarms_2026_12",
@@ -34,6 +35,7 @@ describe("what is due", () => {
 			"keys_2026_11_24",
 			"users",
 			"failures",
+			"moves",
 		]);
 	});
 
@@ -66,10 +68,22 @@ describe("what is due", () => {
 });
 
 describe("a collection's name", () => {
-	test.each(["alarms_2026_11", "keys_2026_11_22", "users", "failures"])(
+	test.each(["alarms_2026_11", "keys_2026_11_22", "users", "failures", "moves", "away_2026_11"])(
 		"%s belongs to a holding of the shards",
 		(name) => {
 			expect(holdingOf(SHARD_HOLDINGS, name)).not.toBeNull();
+		},
+	);
+
+	test.each(["alarms_2026_11", "copy_2026_11_e7"])("%s belongs to a holding of the archive", (name) => {
+		expect(holdingOf(ARCHIVE_HOLDINGS, name)).not.toBeNull();
+		expect(due(ARCHIVE_HOLDINGS, NOW_MS)).toEqual([]);
+	});
+
+	test.each(["copy_2026_11", "copy_2026_11_e", "alarms_2026_11_e7", "away_2026_11"])(
+		"%j is a stranger in the archive",
+		(name) => {
+			expect(holdingOf(ARCHIVE_HOLDINGS, name)).toBeNull();
 		},
 	);
 

@@ -1,0 +1,140 @@
+import { randomUUID } from "node:crypto";
+import type { CollectionPlace, Duty, DutyKind, RoutingMap } from "../contracts/routing.ts";
+import { dutyOf, withDuty, withoutDuty, withPlace } from "../domain/duties.ts";
+import { shardPlace } from "../domain/routing.ts";
+import type { Cluster } from "./cluster.ts";
+import type { Clusters } from "./clusters.ts";
+import { type Lease, releaseLease, takeLease } from "./lease.ts";
+import { changeMap, newestMap } from "./map-change.ts";
+
+/**
+ * The right to archive, drop, erase or unfence a shard, of one process at a time. A lease on the shard's cluster tells who is alive; the
+ * epoch in the map tells who is right: whoever takes over raises it, and nobody changes the map on an epoch that is not his own.
+ */
+export interface DutyDeps {
+	clusters: Clusters;
+	/** Name of this process, for whoever reads the map. */
+	node: string;
+	/** Hears of each version of the map that was made here. */
+	onMap: (map: RoutingMap) => void;
+	nowMs: () => number;
+}
+
+/** The duty has passed to another process: whatever was under way is over, and did no harm. */
+export class DutyLost extends Error {
+	override readonly name = "DutyLost";
+	constructor(shard: number) {
+		super(`the duty on shard ${shard} has passed to another process`);
+	}
+}
+
+const LEASE_MS = 10_000;
+const RENEW_MS = 2_500;
+/** Nothing that could change the world is begun in the last moments of a lease. */
+const MARGIN_MS = 1_000;
+
+/** Takes the duty if nobody alive has one on this shard; null while somebody has. */
+export async function takeDuty(
+	deps: DutyDeps,
+	shard: number,
+	{ kind, run }: { kind: DutyKind; run: string },
+): Promise<HeldDuty | null> {
+	const { clusters, node, nowMs, onMap } = deps;
+	const cluster = clusters.at(shardPlace(await newestMap(clusters), shard).cluster);
+	// Two duties of one process exclude each other like those of two.
+	const holder = `${node}/${randomUUID()}`;
+	const lease = await takeLease(cluster, leaseOf(shard), holder, LEASE_MS);
+	if (lease === null) return null;
+	const given = (map: RoutingMap) => withDuty(map, shard, { kind, run, holder: node }, new Date(nowMs()));
+	const map = (await changeMap(clusters, given)) as RoutingMap;
+	onMap(map);
+	return new HeldDuty(deps, { cluster, shard, holder, duty: dutyOf(map, shard) as Duty }, map, lease);
+}
+
+function leaseOf(shard: number): string {
+	return `shard-${shard}`;
+}
+
+interface Hold {
+	cluster: Cluster;
+	shard: number;
+	holder: string;
+	duty: Duty;
+}
+
+export class HeldDuty {
+	readonly shard: number;
+	readonly epoch: number;
+	readonly #deps: DutyDeps;
+	readonly #hold: Hold;
+	#map: RoutingMap;
+	#untilMs: number;
+	#timer: NodeJS.Timeout | null;
+
+	constructor(deps: DutyDeps, hold: Hold, map: RoutingMap, lease: Lease) {
+		this.#deps = deps;
+		this.#hold = hold;
+		this.shard = hold.shard;
+		this.epoch = hold.duty.epoch;
+		this.#map = map;
+		this.#untilMs = lease.untilMs;
+		this.#timer = setInterval(() => void this.#renew(), RENEW_MS).unref();
+	}
+
+	/** As this process changed it last. */
+	get map(): RoutingMap {
+		return this.#map;
+	}
+
+	/** Before each deed that could do harm in a wrong hand. @throws {DutyLost} once the lease is over, however long ago. */
+	mustHold(): void {
+		if (performance.now() > this.#untilMs - MARGIN_MS) throw new DutyLost(this.shard);
+	}
+
+	place(name: string): CollectionPlace | null {
+		return shardPlace(this.#map, this.shard).collections[name] ?? null;
+	}
+
+	/** Puts a collection of the shard in its new place in the map; null takes it out. @throws {DutyLost} */
+	async setPlace(name: string, place: CollectionPlace | null): Promise<void> {
+		this.mustHold();
+		await this.#change((map) => withPlace(map, this.shard, this.epoch, name, place, this.#now()));
+	}
+
+	/** Gives the duty back, if it still is ours. */
+	async release(): Promise<void> {
+		this.abandon();
+		await this.#change((map) => withoutDuty(map, this.shard, this.epoch, this.#now())).catch(unlessLost);
+		const { cluster, holder } = this.#hold;
+		await releaseLease(cluster, leaseOf(this.shard), holder);
+	}
+
+	/** Lets the lease run out, as a process does that dies. */
+	abandon(): void {
+		if (this.#timer !== null) clearInterval(this.#timer);
+		this.#timer = null;
+	}
+
+	#now(): Date {
+		return new Date(this.#deps.nowMs());
+	}
+
+	async #change(decide: (map: RoutingMap) => RoutingMap | null): Promise<void> {
+		const map = await changeMap(this.#deps.clusters, decide);
+		if (map === null) throw new DutyLost(this.shard);
+		this.#map = map;
+		this.#deps.onMap(map);
+	}
+
+	async #renew(): Promise<void> {
+		const { cluster, holder } = this.#hold;
+		// A lease that ran out may have been another's since: it is never taken back.
+		if (performance.now() > this.#untilMs) return this.abandon();
+		const lease = await takeLease(cluster, leaseOf(this.shard), holder, LEASE_MS).catch(() => null);
+		if (lease !== null && this.#timer !== null) this.#untilMs = lease.untilMs;
+	}
+}
+
+function unlessLost(error: unknown): void {
+	if (!(error instanceof DutyLost)) throw error;
+}
