@@ -56,6 +56,12 @@ export function slotOf(map: RoutingMap, id: Uint8Array): Target | null {
 	return shardTarget(map, shardOf(id, map.shards.length), alarmsOf(monthOf(idTimeMs(id))));
 }
 
+/** Whether the slot of an id can still change: its month is neither archived nor gone. */
+export function isInService(map: RoutingMap, id: Uint8Array): boolean {
+	const target = slotOf(map, id);
+	return target !== null && !isArchived(target);
+}
+
 /** Months that a shard holds, in whichever tier, newest first. */
 export function monthsHeld(map: RoutingMap, shard: number): Month[] {
 	const places = Object.entries(shardPlace(map, shard).collections);
