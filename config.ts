@@ -149,7 +149,10 @@ const SPEC = {
 	SERVICE_DAYS: wholeNumber(1, 3_650)({ default: 90, desc: "days in the service tier" }),
 	ARCHIVE_DAYS: wholeNumber(1, 3_650)({ default: 365, desc: "days until a month is dropped" }),
 	ARCHIVE_EVERY_MINUTES: wholeNumber(0, 1_440)({ default: 60, desc: "how often the mover looks; 0: when asked" }),
-	ARCHIVE_ROWS_PER_SECOND: wholeNumber(100, 1_000_000)({ default: 5_000, desc: "alarms that one mover reads per second" }),
+	ARCHIVE_ROWS_PER_SECOND: wholeNumber(
+		100,
+		1_000_000,
+	)({ default: 5_000, desc: "alarms that one mover reads per second" }),
 	ARCHIVE_MOST_DROPS: wholeNumber(1, 120)({ default: 2, desc: "months dropped in one go without being confirmed" }),
 	ARCHIVE_GRACE_HOURS: wholeNumber(0, 720)({ default: 24, desc: "how long the source of an archived month is kept" }),
 	SERVICES: services({ default: [...SERVICE_NAMES], desc: "which services this process runs" }),

@@ -27,7 +27,7 @@ export interface Run {
 	/** Like `2026_08`; null of an erase. */
 	month: string | null;
 	state: RunState;
-	/** The step it is in, or was in at its end. */
+	/** The last step that is behind it. */
 	step: string | null;
 	rows: { done: number; total: number };
 	/** Of an erase: rows removed so far, by kind of collection. */
