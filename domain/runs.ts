@@ -41,7 +41,9 @@ export type RunChange = { [F in keyof Run]?: Run[F] | undefined };
 
 /** How a run on record is opened again for work that is due; null leaves it as it is. `asked` is null for the schedule. */
 export function reopened(run: Run, asked: ArchiveRequest | null, askedBy: string, nowMs: number): RunChange | null {
-	if (run.state === "running" || !mayReopen(run, asked)) return null;
+	// Of one that is under way only the rate can be changed.
+	if (run.state === "running") return asked?.rate === undefined ? null : { rate: asked.rate };
+	if (!mayReopen(run, asked)) return null;
 	const isOver = run.state === "done";
 	return {
 		state: "planned",

@@ -18,6 +18,11 @@ export class MovePace {
 		this.#pace = { perSecond: rowsPerSecond, nextAtMs: 0 };
 	}
 
+	/** From the next chunk on. */
+	setRate(rowsPerSecond: number): void {
+		this.#pace = { ...this.#pace, perSecond: rowsPerSecond };
+	}
+
 	/** Waits until so many more rows may be read. @throws the signal's reason once the work is to end. */
 	async rows(count: number): Promise<void> {
 		const { waitMs, taken } = nextTurn(this.#pace, performance.now(), count);

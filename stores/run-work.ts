@@ -24,6 +24,7 @@ export class RunWork {
 	readonly #deps: WorkDeps;
 	readonly #halt = new AbortController();
 	#run: Run;
+	#pace: MovePace | null = null;
 	#rows: Run["rows"];
 	/** Of this try, which begins to count anew. */
 	#gone = 0;
@@ -57,17 +58,20 @@ export class RunWork {
 		this.#halt.abort(why);
 	}
 
-	/** Ends the work if the record has been stopped, or is another process's. */
+	/** Looks whether the record asks for another rate, was stopped, or is another process's: then the work ends. */
 	async check(): Promise<void> {
 		if (!this.#isBegun) return;
 		const found = await this.#deps.runs.get(this.#run.id).catch(() => undefined);
-		if (found !== undefined && (found?.state !== "running" || found.node !== this.#deps.node)) this.halt(notOurs());
+		if (found === undefined) return;
+		if (found?.state !== "running" || found.node !== this.#deps.node) this.halt(notOurs());
+		else this.#pace?.setRate(found.rate ?? this.#deps.rowsPerSecond);
 	}
 
 	async #tools() {
 		const { clusters } = this.#deps;
 		const source = clusters.at((await newestMap(clusters)).shards[this.#run.shard]?.cluster ?? "");
 		const pace = new MovePace(source, this.#run.rate ?? this.#deps.rowsPerSecond, this.#halt.signal);
+		this.#pace = pace;
 		return {
 			...this.#deps,
 			pace: (rows: number) => pace.rows(rows),
