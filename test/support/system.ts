@@ -18,8 +18,8 @@ export interface TestSystem {
 	stop(): Promise<void>;
 }
 
-export async function startSystem(more: Record<string, string> = {}): Promise<TestSystem> {
-	const servers = await startServers();
+export async function startSystem(more: Record<string, string> = {}, mongods?: string[]): Promise<TestSystem> {
+	const servers = await startServers(mongods);
 	const config = configOf(servers, more);
 	const file = join(servers.dir, "credentials.json");
 	await setUp(config, file);
