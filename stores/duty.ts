@@ -28,6 +28,14 @@ export class DutyLost extends Error {
 	}
 }
 
+/** Another process has the shard just now: to be tried again in a while. */
+export class ShardBusy extends Error {
+	override readonly name = "ShardBusy";
+	constructor(shard: number) {
+		super(`another process is at work on shard ${shard}`);
+	}
+}
+
 const LEASE_MS = 10_000;
 const RENEW_MS = 2_500;
 /** Nothing that could change the world is begun in the last moments of a lease. */
