@@ -141,13 +141,12 @@ export function away(name: string, cause: unknown): Fault {
 
 // Not primary, shutting down, stepping down, interrupted, exceeded time limit, primary not found.
 const MAX_TIME_EXPIRED = 50;
+const NETWORK_ERROR =
+	// The last one is the driver's own odd name for what a monitor that lost its server does to the commands under way.
+	/^(Mongo(Network|NetworkTimeout|ServerSelection|PoolCleared|PoolClosed|WaitQueueTimeout|TopologyClosed|NotConnected)|PoolClearedOnNetwork)/;
 const OUTAGE_CODES = new Set([MAX_TIME_EXPIRED, 91, 189, 202, 262, 10107, 11600, 11602, 13435, 13436]);
 
 function isOutage(error: unknown): boolean {
 	if (!(error instanceof MongoError)) return false;
-	const network =
-		/^Mongo(Network|NetworkTimeout|ServerSelection|PoolCleared|PoolClosed|WaitQueueTimeout|TopologyClosed|NotConnected)/.test(
-			error.name,
-		);
-	return network || OUTAGE_CODES.has(Number(error.code));
+	return NETWORK_ERROR.test(error.name) || OUTAGE_CODES.has(Number(error.code));
 }
