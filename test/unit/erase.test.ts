@@ -1,6 +1,13 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
-import { hasArrived, isToErase, type OwnedRow, sweptOfArchive, sweptOfShard, withoutOwner } from "../../domain/erase.ts";
+import {
+	hasArrived,
+	isToErase,
+	type OwnedRow,
+	sweptOfArchive,
+	sweptOfShard,
+	withoutOwner,
+} from "../../domain/erase.ts";
 import {
 	ARCHIVE_HOLDINGS,
 	CLUSTER_HOLDINGS,
@@ -12,44 +19,44 @@ import {
 import { ID_BYTES, newAlarmId, userHash, userKey } from "../../domain/ids.ts";
 import { NOW_MS, SECOND_MS } from "./samples.ts";
 
-const before = (ms: number) => newAlarmId("u1", NOW_MS - ms);
-const after = (ms: number) => newAlarmId("u1", NOW_MS + ms);
+const earlier = (ms: number) => newAlarmId("u1", NOW_MS - ms);
+const later = (ms: number) => newAlarmId("u1", NOW_MS + ms);
 const isErased = (kind: Parameters<typeof isToErase>[0], row: OwnedRow) => isToErase(kind, row, "u1", NOW_MS);
 
 describe("of the rows in a customer's range", () => {
 	test.each(["alarms", "away", "copy"] as const)("%s lose the customer's alarms, and nobody else's", (kind) => {
-		expect(isErased(kind, { _id: before(1), userId: "u1" })).toBe(true);
-		expect(isErased(kind, { _id: before(1), userId: "u2" })).toBe(false);
+		expect(isErased(kind, { _id: earlier(1), userId: "u1" })).toBe(true);
+		expect(isErased(kind, { _id: earlier(1), userId: "u2" })).toBe(false);
 	});
 
 	test("a tombstone, which does not say whose it is, goes", () => {
-		expect(isErased("alarms", { _id: before(1), outcome: "duplicate", at: new Date(NOW_MS - 1) })).toBe(true);
+		expect(isErased("alarms", { _id: earlier(1), outcome: "duplicate", at: new Date(NOW_MS - 1) })).toBe(true);
 	});
 
 	test("what was accepted since the low-watermark stays", () => {
-		expect(isErased("alarms", { _id: after(0), userId: "u1" })).toBe(false);
-		expect(isErased("alarms", { _id: after(0), outcome: "failed", at: new Date(NOW_MS) })).toBe(false);
-		expect(isErased("failures", { _id: after(0), userId: "u1", failedAt: new Date(NOW_MS) })).toBe(false);
-		expect(isErased("keys", { _id: before(1), alarm: after(0) })).toBe(false);
+		expect(isErased("alarms", { _id: later(0), userId: "u1" })).toBe(false);
+		expect(isErased("alarms", { _id: later(0), outcome: "failed", at: new Date(NOW_MS) })).toBe(false);
+		expect(isErased("failures", { _id: later(0), userId: "u1", failedAt: new Date(NOW_MS) })).toBe(false);
+		expect(isErased("keys", { _id: earlier(1), alarm: later(0) })).toBe(false);
 	});
 
 	test("an alarm for later goes by its acceptance, and not by the time of its id", () => {
-		const later = after(86_400 * SECOND_MS);
-		expect(isErased("alarms", { _id: later, userId: "u1", acceptedAt: new Date(NOW_MS - 1) })).toBe(true);
-		expect(isErased("alarms", { _id: later, userId: "u1", acceptedAt: new Date(NOW_MS) })).toBe(false);
-		expect(isErased("keys", { _id: before(1), alarm: later, acceptedAt: new Date(NOW_MS - 1) })).toBe(true);
+		const forLater = later(86_400 * SECOND_MS);
+		expect(isErased("alarms", { _id: forLater, userId: "u1", acceptedAt: new Date(NOW_MS - 1) })).toBe(true);
+		expect(isErased("alarms", { _id: forLater, userId: "u1", acceptedAt: new Date(NOW_MS) })).toBe(false);
+		expect(isErased("keys", { _id: earlier(1), alarm: forLater, acceptedAt: new Date(NOW_MS - 1) })).toBe(true);
 	});
 
 	test("what failed because its id lies ahead goes by the moment it failed", () => {
-		const skewed = after(3_600 * SECOND_MS);
+		const skewed = later(3_600 * SECOND_MS);
 		expect(isErased("alarms", { _id: skewed, outcome: "failed", at: new Date(NOW_MS - 1) })).toBe(true);
 		expect(isErased("failures", { _id: skewed, userId: "u1", failedAt: new Date(NOW_MS - 1) })).toBe(true);
 	});
 
 	test("a failure goes if it is the customer's, or does not say whose it is", () => {
-		expect(isErased("failures", { _id: before(1), userId: "u1" })).toBe(true);
-		expect(isErased("failures", { _id: before(1) })).toBe(true);
-		expect(isErased("failures", { _id: before(1), userId: "u2" })).toBe(false);
+		expect(isErased("failures", { _id: earlier(1), userId: "u1" })).toBe(true);
+		expect(isErased("failures", { _id: earlier(1) })).toBe(true);
+		expect(isErased("failures", { _id: earlier(1), userId: "u2" })).toBe(false);
 	});
 
 	test("the read state goes whenever it was written, and only the customer's", () => {
