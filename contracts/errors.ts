@@ -19,6 +19,7 @@ export const ERRORS = {
 	TEMPLATES_UNAVAILABLE: { status: 422, retry: false, title: "Templates are not available yet" },
 	ACCEPTANCE_UNKNOWN: { status: 503, retry: true, title: "It is not known whether the alarm was accepted" },
 	OVERLOADED: { status: 503, retry: true, title: "Nothing was accepted; try again in a moment" },
+	ARCHIVE_UNAVAILABLE: { status: 503, retry: true, title: "The archive of older alarms does not answer" },
 	UNAVAILABLE: { status: 503, retry: true, title: "A part that is needed does not answer" },
 	INTERNAL: { status: 500, retry: true, title: "Something went wrong on our side" },
 } as const;

@@ -202,6 +202,8 @@ export function placeName({ cluster, database, collection }: Pick<Target, "clust
 export interface IdCircumstances {
 	/** Where its slot must be; null when its month has no collection. */
 	proper: Target | null;
+	/** Where the source of its month still may be after the month was archived. */
+	source: Omit<Target, "tier"> | null;
 	/** A row among the failures, which is all that an id of a closed month has. */
 	hasFailure: boolean;
 	/** Stored so long ago that no part of its batch can still be on its way. */
@@ -213,11 +215,15 @@ export interface IdCircumstances {
 export type IdVerdict = "missing" | "doubled" | "misplaced" | "pending" | "unjudged" | "stored" | Outcome;
 
 /** What the places of an id mean. */
-export function judgeId(found: FoundSlot[], { proper, hasFailure, isOld, allAnswer }: IdCircumstances): IdVerdict {
+export function judgeId(
+	everywhere: FoundSlot[],
+	{ proper, source, hasFailure, isOld, allAnswer }: IdCircumstances,
+): IdVerdict {
+	const found = source === null ? everywhere : everywhere.filter(({ at }) => at !== placeName(source));
 	const [first] = found;
 	if (first === undefined) {
 		if (hasFailure) return "failed";
-		if (!allAnswer || proper?.tier === "archive") return "unjudged";
+		if (!allAnswer) return "unjudged";
 		return isOld ? "missing" : "pending";
 	}
 	const own = proper === null ? undefined : found.find(({ at }) => at === placeName(proper));

@@ -39,7 +39,9 @@ export function parseCursor(cursor: string, userId: string): Buffer | null {
 
 /** The stretch of time that a page may come from: nothing of the future, nothing newer than its cursor. */
 export function pageWindow({ fromMs, toMs, nowMs, after }: PageRequest): { fromMs: number; toMs: number } {
-	const cursorMs = after === null ? toMs : idTimeMs(after);
+	// Of what comes next and not of the cursor: one on a month's border would else bring in the month that it has left.
+	const next = after === null ? null : nextId(after);
+	const cursorMs = next === null ? toMs : idTimeMs(next);
 	return { fromMs, toMs: Math.min(toMs, cursorMs, nowMs + CLOCK_SLACK_MS) };
 }
 
@@ -90,6 +92,17 @@ export function extend(draft: Draft, chunk: AlarmRow[], request: PageRequest, st
 		scanned++;
 	}
 	return { rows, lastScanned, scanned, bytes, stopped: scanned >= SCAN_BUDGET };
+}
+
+/**
+ * The page that ends where `month` cannot be read on: with what it has, and a cursor that goes on in `month` itself. Null when it has got
+ * nowhere, because it begins inside of `month`.
+ */
+export function endBefore(month: Month, draft: Draft, request: PageRequest): Draft | null {
+	const endMs = monthEndMs(month);
+	if (draft.lastScanned !== null && idTimeMs(draft.lastScanned) <= endMs) return { ...draft, stopped: true };
+	if (pageWindow(request).toMs <= endMs) return null;
+	return { ...draft, lastScanned: userRange(request.userId, endMs + 1, endMs + 1).high, stopped: true };
 }
 
 /** About the bytes of a row in an answer: three for a character, since most are Korean. */

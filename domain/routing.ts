@@ -1,7 +1,8 @@
 import type { CollectionPlace, RoutingMap, ShardPlace, Tier } from "../contracts/routing.ts";
 import { alarmsOf, archiveDatabase, monthOfCollection, shardDatabase } from "./holdings.ts";
 import { idTimeMs, shardOf } from "./ids.ts";
-import { addMonths, type Month, monthOf } from "./periods.ts";
+import { monthIsComing } from "./months.ts";
+import { type Month, monthOf } from "./periods.ts";
 
 /** One collection as a command needs it: which cluster, which database, which name, and which UUID it must still have. */
 export interface Target {
@@ -56,6 +57,12 @@ export function slotOf(map: RoutingMap, id: Uint8Array): Target | null {
 	return shardTarget(map, shardOf(id, map.shards.length), alarmsOf(monthOf(idTimeMs(id))));
 }
 
+/** Whether the slot of an id can still change: its month is neither archived nor gone. */
+export function isInService(map: RoutingMap, id: Uint8Array): boolean {
+	const target = slotOf(map, id);
+	return target !== null && !isArchived(target);
+}
+
 /** Months that a shard holds, in whichever tier, newest first. */
 export function monthsHeld(map: RoutingMap, shard: number): Month[] {
 	const places = Object.entries(shardPlace(map, shard).collections);
@@ -67,10 +74,18 @@ export function monthsHeld(map: RoutingMap, shard: number): Month[] {
 		.reverse();
 }
 
-/** Whether a month without a collection is still to be made (wait for it) or over (the alarm is too late). */
-export function monthIsComing(month: Month, nowMs: number, ahead: number): boolean {
-	const current = monthOf(nowMs);
-	return month >= current && month <= addMonths(current, ahead);
+/** Whether an id that has no slot will have one: its month is still to be made (wait for it), or over (the alarm is too late). */
+export function slotIsComing(map: RoutingMap, id: Uint8Array, nowMs: number): boolean {
+	return monthIsComing(monthOf(idTimeMs(id)), shardPlace(map, shardOf(id, map.shards.length)).collections, nowMs);
+}
+
+/** Where the source of an archived month stands until it is renamed away: beside its copy, and no double of it. */
+export function sourceOf(map: RoutingMap, id: Uint8Array): Omit<Target, "tier"> | null {
+	const shard = shardOf(id, map.shards.length);
+	const { cluster, collections } = shardPlace(map, shard);
+	const collection = alarmsOf(monthOf(idTimeMs(id)));
+	const away = collections[collection]?.away;
+	return away === undefined ? null : { cluster, database: shardDatabase(shard), collection, uuid: away.uuid };
 }
 
 /** One change of the map: collections that were made or are gone, per shard and per cluster. */

@@ -62,7 +62,12 @@ export function failed(id: AlarmId, code: FailureCode, item: Decoded, nowMs: num
 }
 
 /** The same burial for an item that has been decided on before (its month is gone, the database refused its row). */
-export function buried(decision: Decision, code: FailureCode, nowMs: number, detail?: string): Decision {
+export function buried(
+	decision: Decision,
+	code: FailureCode,
+	nowMs: number,
+	detail?: string,
+): Decision & { slot: Tombstone } {
 	const { producer, acceptedAt } = decision.slot;
 	const known = { ...(producer !== undefined && { producer }), ...(acceptedAt !== undefined && { acceptedAt }) };
 	const slot = { ...tombstone(decision.id, "failed", nowMs), why: cause(code, detail), ...known };

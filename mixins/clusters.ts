@@ -14,7 +14,7 @@ export function shareClusters(service: Service, config: Config): { value: Cluste
 
 /** Looks at every cluster once. One that answers wrongly refuses the start; one that is away is looked at when it is first used. */
 export async function refuseWrongClusters(clusters: Clusters): Promise<void> {
-	const all = new Set([clusters.meta, ...clusters.service.values()]);
+	const all = new Set([clusters.meta, ...clusters.service.values(), ...clusters.archive.values()]);
 	const looked = await Promise.allSettled([...all].map((cluster) => cluster.check()));
 	for (const one of looked) {
 		if (one.status === "rejected" && one.reason instanceof WrongServer) throw one.reason;

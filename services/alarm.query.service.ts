@@ -23,6 +23,7 @@ import { mayBePending } from "../domain/low-watermark.ts";
 import { type PageRequest, parseCursor, showCursor } from "../domain/paging.ts";
 import { daysBefore } from "../domain/periods.ts";
 import { isRead, summarize } from "../domain/read-state.ts";
+import { isInService } from "../domain/routing.ts";
 import { isTombstone, type Slot, toInbox, toStatus } from "../domain/rows.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { toCsv } from "../lib/failures-csv.ts";
@@ -87,7 +88,8 @@ export default function alarmQuery(config: Config): ServiceSchema {
 					const fromMs = daysBefore(nowMs, config.serviceDays);
 					return withMap(this.routing, async (map) => {
 						const state = await loadReadState(this.clusters, userTarget(map, userId), userId);
-						const marked = state.unread.filter(({ id }) => idTimeMs(id) >= fromMs).map(({ category }) => category);
+						const counts = ({ id }: { id: Buffer }) => idTimeMs(id) >= fromMs && isInService(map, id);
+						const marked = state.unread.filter(counts).map(({ category }) => category);
 						const limit = UNREAD_CAP + 1 - marked.length;
 						const found = await findUnread(this.clusters, map, userId, state, { fromMs, nowMs, limit });
 						return summarize([...marked, ...found], UNREAD_CAP);

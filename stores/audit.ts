@@ -13,7 +13,7 @@ import {
 	judgeId,
 } from "../domain/audit.ts";
 import { ID_BYTES, shardOf } from "../domain/ids.ts";
-import { slotOf } from "../domain/routing.ts";
+import { slotOf, sourceOf } from "../domain/routing.ts";
 import { IdSieve } from "../domain/sieve.ts";
 import type { Clusters } from "./clusters.ts";
 import { loadDocument } from "./documents.ts";
@@ -210,8 +210,9 @@ class LookUp {
 		return asked.map(({ id, isOld }) => {
 			const found = slots.get(keyOf(id)) ?? [];
 			const hasFailure = failures.has(keyOf(id));
-			const proper = slotOf(this.#map, id);
-			return { id, isOld, found, verdict: judgeId(found, { proper, hasFailure, isOld, allAnswer: silent.size === 0 }) };
+			const places = { proper: slotOf(this.#map, id), source: sourceOf(this.#map, id) };
+			const verdict = judgeId(found, { ...places, hasFailure, isOld, allAnswer: silent.size === 0 });
+			return { id, isOld, found, verdict };
 		});
 	}
 
@@ -285,11 +286,9 @@ async function sweepAgain({ days, sweep, signal, missing }: Run, candidates: Can
 	return standing;
 }
 
-function unknownOf({ silent, findings }: Run, candidates: number): string[] {
+function unknownOf({ silent }: Run, candidates: number): string[] {
 	const unknown = [...silent].map((name) => `the cluster ${name} did not answer`);
 	if (candidates === MOST_CANDIDATES)
 		unknown.push("the ledger is too large to find every id that stands in two batches");
-	if (findings.unjudged > 0 && silent.size === 0)
-		unknown.push(`${findings.unjudged} ids belong to months in the archive`);
 	return unknown;
 }

@@ -1,4 +1,12 @@
-import { type Db, type Document, MongoClient, MongoError } from "mongodb";
+import {
+	type ChangeStream,
+	type ChangeStreamOptions,
+	type Db,
+	type Document,
+	MongoClient,
+	MongoError,
+	MongoNetworkError,
+} from "mongodb";
 import { Fault } from "../contracts/errors.ts";
 
 /** One MongoDB cluster, connected lazily and checked at first contact. */
@@ -7,6 +15,10 @@ import { Fault } from "../contracts/errors.ts";
 const LEAST_WIRE_VERSION = 17;
 /** Half of the query's callers' patience; a page takes a few ms. */
 export const READ_MS = 2_000;
+
+/** Of a sweep over a month, which nobody waits for: less than the socket's patience. */
+const SWEEP_MS = 4_500;
+const RAW_ROWS = { fieldsAsRaw: { firstBatch: true } };
 
 // facts.md 11: `timeoutMS` does nothing in 7.9; these four together notice a frozen server in 4-6 s.
 const CLIENT_OPTIONS = {
@@ -51,6 +63,23 @@ export class Cluster {
 		} catch (error) {
 			throw isOutage(error) ? away(this.name, error) : error;
 		}
+	}
+
+	/** The rows of a find of one batch as the server stores them: neither built nor looked into. */
+	async readRaw(database: string, find: Document): Promise<Buffer[]> {
+		try {
+			if (!this.#isChecked) await this.check();
+			const limited = { ...find, singleBatch: true, maxTimeMS: SWEEP_MS };
+			const reply = await this.#db(database).command(limited, RAW_ROWS);
+			return reply.cursor.firstBatch as Buffer[];
+		} catch (error) {
+			throw isOutage(error) ? away(this.name, error) : error;
+		}
+	}
+
+	/** What changes in a database, from a moment on; whoever opens it closes it. */
+	watch(database: string, pipeline: Document[], options: ChangeStreamOptions): ChangeStream<Document, Document> {
+		return this.#db(database).watch(pipeline, options) as ChangeStream<Document, Document>;
 	}
 
 	#db(name: string): Db {
@@ -141,12 +170,14 @@ export function away(name: string, cause: unknown): Fault {
 
 // Not primary, shutting down, stepping down, interrupted, exceeded time limit, primary not found.
 const MAX_TIME_EXPIRED = 50;
-const NETWORK_ERROR =
-	// The last one is the driver's own odd name for what a monitor that lost its server does to the commands under way.
-	/^(Mongo(Network|NetworkTimeout|ServerSelection|PoolCleared|PoolClosed|WaitQueueTimeout|TopologyClosed|NotConnected)|PoolClearedOnNetwork)/;
 const OUTAGE_CODES = new Set([MAX_TIME_EXPIRED, 91, 189, 202, 262, 10107, 11600, 11602, 13435, 13436]);
 
-function isOutage(error: unknown): boolean {
+/** True for what says that a server, or the way to it, is away; nothing is known of what it was asked. */
+export function isOutage(error: unknown): boolean {
 	if (!(error instanceof MongoError)) return false;
-	return NETWORK_ERROR.test(error.name) || OUTAGE_CODES.has(Number(error.code));
+	// Cleared pools are network errors, too, one of them by a name of its own.
+	const network =
+		error instanceof MongoNetworkError ||
+		/^Mongo(ServerSelection|PoolClosed|WaitQueueTimeout|TopologyClosed|NotConnected)/.test(error.name);
+	return network || OUTAGE_CODES.has(Number(error.code));
 }

@@ -1,4 +1,5 @@
 import type { ClusterAddress } from "../config.ts";
+import { ArchiveGate } from "./archive-gate.ts";
 import { Cluster } from "./cluster.ts";
 
 /** Every cluster of the configuration, by name; connections are opened at first use. */
@@ -6,6 +7,8 @@ export class Clusters {
 	readonly service: ReadonlyMap<string, Cluster>;
 	readonly archive: ReadonlyMap<string, Cluster>;
 	readonly meta: Cluster;
+	/** By way of it archived months are read. */
+	readonly archiveGate = new ArchiveGate();
 
 	constructor(from: { serviceClusters: ClusterAddress[]; archiveClusters: ClusterAddress[]; metaUri: string }) {
 		this.service = byName(from.serviceClusters);

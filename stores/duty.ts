@@ -18,6 +18,16 @@ export interface DutyDeps {
 	/** Hears of each version of the map that was made here. */
 	onMap: (map: RoutingMap) => void;
 	nowMs: () => number;
+	/** How long a process may be silent before another takes over; 10 s unless a test is in a hurry. */
+	leaseMs?: number;
+}
+
+/** Another process that is alive has a duty on the shard. */
+export class ShardBusy extends Error {
+	override readonly name = "ShardBusy";
+	constructor(shard: number) {
+		super(`another process is at work on shard ${shard}`);
+	}
 }
 
 /** The duty has passed to another process: whatever was under way is over, and did no harm. */
@@ -28,18 +38,10 @@ export class DutyLost extends Error {
 	}
 }
 
-/** Another process has the shard just now: to be tried again in a while. */
-export class ShardBusy extends Error {
-	override readonly name = "ShardBusy";
-	constructor(shard: number) {
-		super(`another process is at work on shard ${shard}`);
-	}
-}
-
 const LEASE_MS = 10_000;
-const RENEW_MS = 2_500;
-/** Nothing that could change the world is begun in the last moments of a lease. */
-const MARGIN_MS = 1_000;
+/** Renewed four times in its length; nothing that could change the world is begun in its last tenth. */
+const RENEWALS = 4;
+const MARGIN = 0.1;
 
 /** Takes the duty if nobody alive has one on this shard; null while somebody has. */
 export async function takeDuty(
@@ -51,7 +53,7 @@ export async function takeDuty(
 	const cluster = clusters.at(shardPlace(await newestMap(clusters), shard).cluster);
 	// Two duties of one process exclude each other like those of two.
 	const holder = `${node}/${randomUUID()}`;
-	const lease = await takeLease(cluster, leaseOf(shard), holder, LEASE_MS);
+	const lease = await takeLease(cluster, leaseOf(shard), holder, deps.leaseMs ?? LEASE_MS);
 	if (lease === null) return null;
 	const given = (map: RoutingMap) => withDuty(map, shard, { kind, run, holder: node }, new Date(nowMs()));
 	const map = (await changeMap(clusters, given)) as RoutingMap;
@@ -77,6 +79,7 @@ export class HeldDuty {
 	readonly #hold: Hold;
 	#map: RoutingMap;
 	#untilMs: number;
+	readonly #leaseMs: number;
 	#timer: NodeJS.Timeout | null;
 
 	constructor(deps: DutyDeps, hold: Hold, map: RoutingMap, lease: Lease) {
@@ -86,7 +89,8 @@ export class HeldDuty {
 		this.epoch = hold.duty.epoch;
 		this.#map = map;
 		this.#untilMs = lease.untilMs;
-		this.#timer = setInterval(() => void this.#renew(), RENEW_MS).unref();
+		this.#leaseMs = deps.leaseMs ?? LEASE_MS;
+		this.#timer = setInterval(() => void this.#renew(), this.#leaseMs / RENEWALS).unref();
 	}
 
 	/** As this process changed it last. */
@@ -96,7 +100,7 @@ export class HeldDuty {
 
 	/** Before each deed that could do harm in a wrong hand. @throws {DutyLost} once the lease is over, however long ago. */
 	mustHold(): void {
-		if (performance.now() > this.#untilMs - MARGIN_MS) throw new DutyLost(this.shard);
+		if (performance.now() > this.#untilMs - this.#leaseMs * MARGIN) throw new DutyLost(this.shard);
 	}
 
 	place(name: string): CollectionPlace | null {
@@ -138,7 +142,7 @@ export class HeldDuty {
 		const { cluster, holder } = this.#hold;
 		// A lease that ran out may have been another's since: it is never taken back.
 		if (performance.now() > this.#untilMs) return this.abandon();
-		const lease = await takeLease(cluster, leaseOf(this.shard), holder, LEASE_MS).catch(() => null);
+		const lease = await takeLease(cluster, leaseOf(this.shard), holder, this.#leaseMs).catch(() => null);
 		if (lease !== null && this.#timer !== null) this.#untilMs = lease.untilMs;
 	}
 }

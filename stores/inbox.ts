@@ -1,11 +1,12 @@
 import type { Document } from "mongodb";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { alarmsOf, SHARD_HOLDINGS } from "../domain/holdings.ts";
+import { alarmsOf, monthOfCollection, SHARD_HOLDINGS } from "../domain/holdings.ts";
 import { type IdRange, shardOf, userHash, userRange } from "../domain/ids.ts";
 import {
 	chunkSize,
 	type Draft,
 	EMPTY_DRAFT,
+	endBefore,
 	extend,
 	monthsInside,
 	type PageRequest,
@@ -13,11 +14,12 @@ import {
 	pageWindow,
 } from "../domain/paging.ts";
 import { categoriesAhead, NOTHING_READ, type ReadState } from "../domain/read-state.ts";
-import { monthsHeld, shardTarget, slotOf, type Target } from "../domain/routing.ts";
+import { isArchived, monthsHeld, shardTarget, slotOf, type Target } from "../domain/routing.ts";
 import type { AlarmRow, FailureRow, Slot } from "../domain/rows.ts";
+import { archiveAway, isArchiveAway } from "./archive-gate.ts";
 import type { Clusters } from "./clusters.ts";
 import { aggregateIn, findIn, updateOne } from "./shard-command.ts";
-import { toReadState, type UserRow, userFilter, userTarget } from "./user-state.ts";
+import { loadReadState, toReadState, type UserRow, userFilter, userTarget } from "./user-state.ts";
 
 /** Reads and marks of one customer's inbox. Every read is one bounded range scan per month that it touches. */
 
@@ -33,7 +35,13 @@ function inRange({ low, high }: IdRange, userId: string): Document {
 	return { _id: { $gte: low, $lte: high }, userId };
 }
 
-/** A page and what its owner has read. Newest month first and on to older ones, until the page is full or its budget is used. */
+/** Rows of one scan; null when they lie in an archive that does not answer. */
+type Chunk = AlarmRow[] | null;
+
+/**
+ * A page and what its owner has read. Newest month first and on to older ones, until the page is full or its budget is used. It ends
+ * where the archive does not answer. @throws {Fault} ARCHIVE_UNAVAILABLE when it begins there.
+ */
 export async function readInbox(
 	clusters: Clusters,
 	map: RoutingMap,
@@ -43,9 +51,9 @@ export async function readInbox(
 	const [newest, ...older] = targetsFor(map, request.userId, fromMs, toMs);
 	if (newest === undefined) return { ...EMPTY_DRAFT, state: NOTHING_READ };
 	const limit = chunkSize(request, 0, 0);
-	const { rows, state } = await firstRows(clusters, map, newest, request, limit);
-	let draft = extend(EMPTY_DRAFT, rows, request, state);
-	if (rows.length === limit && !draft.stopped) draft = await scanMonth(clusters, newest, request, state, draft);
+	const { chunk, state } = await firstChunk(clusters, map, newest, request, limit);
+	let draft = addChunk(EMPTY_DRAFT, chunk, newest, request, state);
+	if (chunk?.length === limit && !draft.stopped) draft = await scanMonth(clusters, newest, request, state, draft);
 	for (const target of older) {
 		if (draft.stopped) break;
 		draft = await scanMonth(clusters, target, request, state, draft);
@@ -53,14 +61,30 @@ export async function readInbox(
 	return { ...draft, state };
 }
 
-/** The first scan brings the owner's marks along: on the page's way the command, not the server, is what costs. */
-async function firstRows(
+/** An archived month lies apart from its owner's marks; with any other they come along. */
+async function firstChunk(
 	clusters: Clusters,
 	map: RoutingMap,
 	target: Target,
 	request: PageRequest,
 	limit: number,
-): Promise<{ rows: AlarmRow[]; state: ReadState }> {
+): Promise<{ chunk: Chunk; state: ReadState }> {
+	if (!isArchived(target)) return chunkWithMarks(clusters, map, target, request, limit);
+	const [chunk, state] = await Promise.all([
+		findChunk(clusters, target, request, limit),
+		loadReadState(clusters, userTarget(map, request.userId), request.userId),
+	]);
+	return { chunk, state };
+}
+
+/** In one command: on the page's way the command, not the server, is what costs. */
+async function chunkWithMarks(
+	clusters: Clusters,
+	map: RoutingMap,
+	target: Target,
+	request: PageRequest,
+	limit: number,
+): Promise<{ chunk: AlarmRow[]; state: ReadState }> {
 	const { userId } = request;
 	const found = await aggregateIn<AlarmRow | UserRow>(clusters, target, limit + 1, [
 		{ $match: inRange(pageRange(request), userId) },
@@ -68,8 +92,8 @@ async function firstRows(
 		{ $limit: limit },
 		{ $unionWith: { coll: userTarget(map, userId).collection, pipeline: [{ $match: userFilter(userId) }] } },
 	]);
-	const rows = found.filter((row): row is AlarmRow => "title" in row);
-	return { rows, state: toReadState(found.find((row): row is UserRow => !("title" in row))) };
+	const chunk = found.filter((row): row is AlarmRow => "title" in row);
+	return { chunk, state: toReadState(found.find((row): row is UserRow => !("title" in row))) };
 }
 
 async function scanMonth(
@@ -82,9 +106,25 @@ async function scanMonth(
 	for (let made = draft; ; ) {
 		const after = made.lastScanned ?? request.after;
 		const limit = chunkSize(request, made.rows.length, made.scanned);
-		const chunk = await findRows(clusters, target, pageRange({ ...request, after }), request.userId, limit);
-		made = extend(made, chunk, request, state);
-		if (made.stopped || chunk.length < limit) return made;
+		const chunk = await findChunk(clusters, target, { ...request, after }, limit);
+		made = addChunk(made, chunk, target, request, state);
+		if (made.stopped || chunk === null || chunk.length < limit) return made;
+	}
+}
+
+function addChunk(draft: Draft, chunk: Chunk, target: Target, request: PageRequest, state: ReadState): Draft {
+	if (chunk !== null) return extend(draft, chunk, request, state);
+	const ended = endBefore(monthOfCollection(target.collection) ?? "", draft, request);
+	if (ended === null) throw archiveAway(target.cluster);
+	return ended;
+}
+
+async function findChunk(clusters: Clusters, target: Target, request: PageRequest, limit: number): Promise<Chunk> {
+	try {
+		return await findRows(clusters, target, pageRange(request), request.userId, limit);
+	} catch (error) {
+		if (isArchiveAway(error)) return null;
+		throw error;
 	}
 }
 
@@ -99,7 +139,19 @@ export function findRows(
 	return findIn<AlarmRow>(clusters, target, inRange(range, userId), limit, { sort: { _id: 1 } });
 }
 
+/** An alarm of the customer that was not hidden. */
 export async function findAlarm(
+	clusters: Clusters,
+	map: RoutingMap,
+	userId: string,
+	id: Buffer,
+): Promise<AlarmRow | null> {
+	const row = await findEvenHidden(clusters, map, userId, id);
+	return row?.hidden ? null : row;
+}
+
+/** An alarm of the customer, hidden or not. */
+export async function findEvenHidden(
 	clusters: Clusters,
 	map: RoutingMap,
 	userId: string,
@@ -107,19 +159,19 @@ export async function findAlarm(
 ): Promise<AlarmRow | null> {
 	const target = slotOf(map, id);
 	if (target === null) return null;
-	const [row] = await findIn<AlarmRow>(clusters, target, { _id: id, userId, hidden: { $ne: true } }, 1);
+	const [row] = await findIn<AlarmRow>(clusters, target, { _id: id, userId }, 1);
 	return row ?? null;
 }
 
-/** The slot of an id, whatever stands in it; null when it is free or its month is gone. */
+/** The slot of an id, whatever stands in it, or what its failure says; null when it is free or its month is gone. */
 export async function findSlot(clusters: Clusters, map: RoutingMap, id: Buffer): Promise<Slot | null> {
 	const target = slotOf(map, id);
 	if (target === null) return findClosed(clusters, map, id);
 	const [slot] = await findIn<Slot>(clusters, target, { _id: id }, 1);
-	return slot ?? null;
+	return slot ?? (isArchived(target) ? findClosed(clusters, map, id) : null);
 }
 
-/** What the failures say of an id whose month has no collection, and so no slot. */
+/** What the failures say of an id that can have no slot any more, because its month is gone or archived. */
 async function findClosed(clusters: Clusters, map: RoutingMap, id: Buffer): Promise<Slot | null> {
 	const failures = shardTarget(map, shardOf(id, map.shards.length), SHARD_HOLDINGS.failures.kind);
 	if (failures === null) return null;
@@ -135,7 +187,7 @@ async function findClosed(clusters: Clusters, map: RoutingMap, id: Buffer): Prom
 	};
 }
 
-/** Categories of the unread alarms between `fromMs` and now, newest first, at most `limit`. */
+/** Categories of the unread alarms between `fromMs` and now, newest first, at most `limit`. What is archived does not count. */
 export async function findUnread(
 	clusters: Clusters,
 	map: RoutingMap,
@@ -147,6 +199,7 @@ export async function findUnread(
 	const filter = unreadFilter(userId, state, since, nowMs);
 	const found: string[] = [];
 	for (const target of targetsFor(map, userId, since, nowMs)) {
+		if (isArchived(target)) continue;
 		if (found.length >= limit) break;
 		const rows = await findIn<{ category: string }>(clusters, target, filter, limit - found.length, {
 			projection: { _id: 0, category: 1 },

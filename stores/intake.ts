@@ -6,11 +6,12 @@ import { toldBy } from "../domain/failures.ts";
 import { SHARD_HOLDINGS } from "../domain/holdings.ts";
 import { idTimeMs, shardOf, showId } from "../domain/ids.ts";
 import { monthOf } from "../domain/periods.ts";
-import { monthIsComing, shardPlace, shardTarget, slotOf, type Target } from "../domain/routing.ts";
+import { isArchived, shardPlace, shardTarget, slotIsComing, slotOf, type Target } from "../domain/routing.ts";
 import { type FailureRow, isTombstone, type Slot } from "../domain/rows.ts";
 import { buried, type Decision } from "../domain/triage.ts";
 import { insertVerdicts, isUnreadable, type Verdict } from "../domain/verdicts.ts";
 import { inTime, TooLate } from "../lib/in-time.ts";
+import { isArchiveAway } from "./archive-gate.ts";
 import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import type { HeldDocument } from "./held-document.ts";
@@ -81,7 +82,9 @@ async function inTurns(groups: Group[], atOnce: number, deed: (group: Group) => 
 }
 
 interface Group {
+	/** Where its slots are, and if that is an archive, where its shard is: there lie the failures. */
 	cluster: string;
+	home: string;
 	target: Target | null;
 	decisions: Decision[];
 }
@@ -98,23 +101,43 @@ function groupBySlot(map: RoutingMap, decisions: Decision[]): Map<string, Group>
 	return groups;
 }
 
-/** A silent cluster costs a round about a second, once; then its groups are left at once until it has answered somebody. */
 async function fillInTime(deps: IntakeDeps, group: Group, outcomes: Map<Decision, Outcome>): Promise<void> {
-	const { patience, onError } = deps;
-	const { cluster, decisions } = group;
-	if (!patience.mayTry(cluster)) return;
+	const { cluster, home, target, decisions } = group;
+	if (target === null || !isArchived(target)) {
+		await patiently(deps, cluster, decisions.length, () => fillGroup(deps, group, outcomes));
+		return;
+	}
+	// The archive and the shard's cluster apart: the silence of one says nothing of the other.
+	const standing = await patiently(deps, cluster, decisions.length, () => findStanding(deps, target, decisions));
+	if (standing !== null)
+		await patiently(deps, home, decisions.length, () => settleLate(deps, decisions, standing, outcomes));
+}
+
+/** A silent cluster costs a round about a second, once; then its groups are left at once until it has answered somebody. Null: no answer. */
+async function patiently<T>(
+	deps: IntakeDeps,
+	cluster: string,
+	rows: number,
+	work: () => Promise<T>,
+): Promise<T | null> {
+	const { patience } = deps;
+	if (!patience.mayTry(cluster)) return null;
 	const beganMs = performance.now();
 	try {
-		await inTime(fillGroup(deps, group, outcomes), patience.limitMs(decisions.length));
-		patience.heard(cluster, performance.now() - beganMs, decisions.length);
+		const done = await inTime(work(), patience.limitMs(rows));
+		patience.heard(cluster, performance.now() - beganMs, rows);
+		return done;
 	} catch (error) {
-		if (error instanceof TooLate || isAway(error)) patience.silent(cluster);
-		else onError(error);
+		if (error instanceof TooLate || isAway(error) || isArchiveAway(error)) patience.silent(cluster);
+		else await reloadIfMoved(deps, error);
+		return null;
 	}
 }
 
 function newGroup(map: RoutingMap, shard: number, id: Uint8Array): Group {
-	return { cluster: shardPlace(map, shard).cluster, target: slotOf(map, id), decisions: [] };
+	const home = shardPlace(map, shard).cluster;
+	const target = slotOf(map, id);
+	return { cluster: target?.cluster ?? home, home, target, decisions: [] };
 }
 
 async function fillGroup(
@@ -122,7 +145,7 @@ async function fillGroup(
 	{ target, decisions }: Group,
 	outcomes: Map<Decision, Outcome>,
 ): Promise<void> {
-	if (target === null || target.tier !== "service") return withoutCollection(deps, decisions, outcomes);
+	if (target === null) return withoutCollection(deps, decisions, outcomes);
 	await deps.pace.giveWay();
 	const { ready, held } = await claimKeys(deps, decisions);
 	for (const [decision, why] of held) outcomes.set(decision, comesAgain(why));
@@ -282,12 +305,43 @@ async function withoutCollection(
 		for (const decision of decisions) outcomes.set(decision, comesAgain("its month has no collection yet"));
 		return;
 	}
-	const closed = new Map(decisions.map((decision) => [decision, closedSlot(deps, decision)]));
-	for (const [decision, row] of await keepFailures(deps, closed)) outcomes.set(decision, failureOutcome(row));
+	await settleLate(deps, decisions, new Map(), outcomes);
 }
 
-function isComing({ nowMs }: IntakeDeps, { id }: Decision): boolean {
-	return monthIsComing(monthOf(idTimeMs(id)), nowMs(), SHARD_HOLDINGS.alarms.ahead);
+function isComing({ routing, nowMs }: IntakeDeps, { id }: Decision): boolean {
+	return slotIsComing(routing.current, id, nowMs());
+}
+
+/** What stands in slots of the archive, without what alarms say, by the key of the id. */
+type Standing = Map<string, Slot>;
+
+async function findStanding(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Standing> {
+	const found: Standing = new Map();
+	const { rows, giveWay } = deps.pace;
+	const projection = { outcome: 1, why: 1, producer: 1, at: 1 };
+	for (let at = 0; at < decisions.length; at += rows) {
+		await giveWay();
+		const ids = decisions.slice(at, at + rows).map(({ id }) => id);
+		const slots = await findIn<Slot>(deps.clusters, target, { _id: { $in: ids } }, ids.length, { projection });
+		for (const slot of slots) found.set(slot._id.toString("latin1"), slot);
+	}
+	return found;
+}
+
+/** Of a month that takes nothing any more: safe is what stands there; of what does not the failure row is all there is. */
+async function settleLate(
+	deps: IntakeDeps,
+	decisions: Decision[],
+	standing: Standing,
+	outcomes: Map<Decision, Outcome>,
+): Promise<void> {
+	const failures = new Map<Decision, Slot>();
+	for (const decision of decisions) {
+		const slot = standing.get(decision.id.toString("latin1")) ?? closedSlot(deps, decision);
+		if (saysFailed(slot)) failures.set(decision, slot);
+		else outcomes.set(decision, slotOutcome("taken"));
+	}
+	for (const [decision, row] of await keepFailures(deps, failures)) outcomes.set(decision, failureOutcome(row));
 }
 
 function closedSlot({ nowMs }: IntakeDeps, decision: Decision): Slot {

@@ -1,6 +1,6 @@
 import type { Document } from "mongodb";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { keyDayIsComing, keysOf, SHARD_HOLDINGS } from "../domain/holdings.ts";
+import { keyDayIsComing, keysOf } from "../domain/holdings.ts";
 import {
 	type Claim,
 	claimOf,
@@ -16,10 +16,11 @@ import {
 } from "../domain/idempotency.ts";
 import { idTimeMs, shardOf } from "../domain/ids.ts";
 import { addDays, monthOf } from "../domain/periods.ts";
-import { monthIsComing, shardPlace, shardTarget, slotOf, type Target } from "../domain/routing.ts";
+import { isArchived, shardPlace, shardTarget, slotIsComing, slotOf, type Target } from "../domain/routing.ts";
 import { isTombstone, type Slot } from "../domain/rows.ts";
 import { buried, type Decision } from "../domain/triage.ts";
 import { insertVerdicts, type Verdict } from "../domain/verdicts.ts";
+import { isArchiveAway } from "./archive-gate.ts";
 import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import type { HeldDocument } from "./held-document.ts";
@@ -219,7 +220,7 @@ async function rowsAfter(work: Work, day: string, claims: Claim[]): Promise<Map<
 	return some?.length === 0 ? new Map() : rowsOn(work, day, claims);
 }
 
-/** A meeting and what stands in the loser's slot since; null when that slot's month is over. */
+/** A meeting and what stands in the loser's slot since; null when nothing will, because its month is over. */
 interface Met {
 	meeting: ClaimedMeeting;
 	standing: Slot | null;
@@ -227,22 +228,43 @@ interface Met {
 
 async function meet(work: Work, meetings: ClaimedMeeting[]): Promise<Met[]> {
 	const months = Map.groupBy(meetings, ({ loser }) => monthOf(idTimeMs(loser.row.alarm)));
-	const met = (await Promise.all([...months].map(([month, ofMonth]) => meetInMonth(work, month, ofMonth)))).flat();
+	const met = (await Promise.all([...months.values()].map((ofMonth) => meetInMonth(work, ofMonth)))).flat();
 	for (const { meeting, standing } of met) {
 		lose(work, meeting.claim, lossAfter(meeting, meeting.claim.row, standing));
 	}
 	return met;
 }
 
-async function meetInMonth(work: Work, month: string, meetings: ClaimedMeeting[]): Promise<Met[]> {
+async function meetInMonth(work: Work, meetings: ClaimedMeeting[]): Promise<Met[]> {
 	const [first] = meetings;
-	const target = first === undefined ? null : slotOf(work.map, first.loser.row.alarm);
-	if (target !== null) return meetInSlots(work, target, meetings);
-	const isOver = !monthIsComing(month, work.deps.nowMs(), SHARD_HOLDINGS.alarms.ahead);
-	if (isOver) return meetings.map((meeting) => ({ meeting, standing: null }));
+	if (first === undefined) return [];
+	const id = first.loser.row.alarm;
+	const target = slotOf(work.map, id);
+	if (target !== null) return (isArchived(target) ? meetInArchive : meetInSlots)(work, target, meetings);
+	if (!slotIsComing(work.map, id, work.deps.nowMs())) return meetings.map((meeting) => ({ meeting, standing: null }));
 	await work.deps.routing.reload().catch(() => undefined);
-	for (const { claim } of meetings) work.held.set(claim.decision, "its rival's month has no collection yet");
+	return holdAll(work, meetings, "its rival's month has no collection yet");
+}
+
+function holdAll({ held }: Work, meetings: ClaimedMeeting[], why: string): [] {
+	for (const { claim } of meetings) held.set(claim.decision, why);
 	return [];
+}
+
+/** Nothing is put into an archived month: what does not stand there never will. */
+async function meetInArchive(work: Work, target: Target, meetings: ClaimedMeeting[]): Promise<Met[]> {
+	try {
+		const ids = meetings.map(({ loser }) => loser.row.alarm);
+		const found = await slotsIn(work, target, ids);
+		return meetings.map((meeting) => ({
+			meeting,
+			standing: found.get(meeting.loser.row.alarm.toString("latin1")) ?? null,
+		}));
+	} catch (error) {
+		// Of these alone: the shard's own cluster may be well.
+		if (isArchiveAway(error)) return holdAll(work, meetings, "its rival's archive does not answer");
+		throw error;
+	}
 }
 
 async function meetInSlots(work: Work, target: Target, meetings: ClaimedMeeting[]): Promise<Met[]> {
@@ -250,7 +272,7 @@ async function meetInSlots(work: Work, target: Target, meetings: ClaimedMeeting[
 	meetings.sort((one, other) => one.loser.row.alarm.compare(other.loser.row.alarm));
 	const slots = meetings.map((meeting) => tombstoneOf(meeting, meeting.claim.producer, nowMs));
 	const verdicts = await insertRows(work, target, slots);
-	const taken = slots.filter((_, at) => verdicts[at] === "taken");
+	const taken = slots.filter((_, at) => verdicts[at] === "taken").map(({ _id }) => _id);
 	const found = await slotsIn(work, target, taken);
 	return meetings.flatMap((meeting, at) => {
 		const own = verdicts[at] === "stored" ? slots[at] : undefined;
@@ -261,9 +283,8 @@ async function meetInSlots(work: Work, target: Target, meetings: ClaimedMeeting[
 	});
 }
 
-async function slotsIn({ deps }: Work, target: Target, slots: Slot[]): Promise<Map<string, Slot>> {
-	if (slots.length === 0) return new Map();
-	const ids = slots.map(({ _id }) => _id);
+async function slotsIn({ deps }: Work, target: Target, ids: Buffer[]): Promise<Map<string, Slot>> {
+	if (ids.length === 0) return new Map();
 	// Not the alarms themselves, which may be large: what matters is who is none.
 	const projection = { outcome: 1, of: 1 };
 	const found = await findIn<Slot>(deps.clusters, target, { _id: { $in: ids } }, ids.length, { projection });

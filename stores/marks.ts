@@ -1,10 +1,10 @@
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { hasRoomForCategory, isBehind, isRead, type ReadState } from "../domain/read-state.ts";
-import { slotOf, type Target } from "../domain/routing.ts";
+import { isArchived, slotOf, type Target } from "../domain/routing.ts";
 import type { AlarmRow } from "../domain/rows.ts";
 import type { Clusters } from "./clusters.ts";
-import { changeAlarm, findAlarm, hideRow, SET_UNREAD, setRead } from "./inbox.ts";
+import { changeAlarm, findAlarm, findEvenHidden, hideRow, SET_UNREAD, setRead } from "./inbox.ts";
 import { addUnreadMark, dropUnreadMark, loadReadState, moveWatermark, userTarget } from "./user-state.ts";
 
 /** What a customer does to the inbox. Each deed can run twice with the same result. */
@@ -35,10 +35,18 @@ export async function markAlarm(owner: Owner, id: Buffer, read: boolean, nowMs: 
 }
 
 export async function hideAlarm(owner: Owner, id: Buffer): Promise<void> {
+	const target = slotIn(owner, id);
+	if (isArchived(target)) return refuseUnlessHidden(owner, id);
 	// The mark first: hidden and still marked, it would count as unread for ever.
 	await forgetUnreadMark(owner, id);
-	const target = slotOf(owner.map, id);
-	if (target === null || !(await hideRow(owner.clusters, target, owner.userId, id))) throw notFound();
+	if (!(await hideRow(owner.clusters, target, owner.userId, id))) throw notFound();
+}
+
+/** Hidden before its month was archived is as good. */
+async function refuseUnlessHidden({ clusters, map, userId }: Owner, id: Buffer): Promise<void> {
+	const row = await findEvenHidden(clusters, map, userId, id);
+	if (row === null) throw notFound();
+	if (!row.hidden) throw archived("hidden");
 }
 
 /** Everything at or before `beforeMs` reads as read from now on. */
@@ -59,8 +67,17 @@ export async function markAllRead(owner: Owner, mark: { category?: string; befor
 }
 
 async function change(owner: Owner, id: Buffer, update: Parameters<typeof changeAlarm>[4]): Promise<void> {
-	const target = slotOf(owner.map, id);
-	if (target === null || !(await changeAlarm(owner.clusters, target, owner.userId, id, update))) throw notFound();
+	const target = slotIn(owner, id);
+	if (!isArchived(target)) {
+		if (await changeAlarm(owner.clusters, target, owner.userId, id, update)) return;
+	} else if ((await findAlarm(owner.clusters, owner.map, owner.userId, id)) !== null) throw archived("marked");
+	throw notFound();
+}
+
+function slotIn({ map }: Owner, id: Buffer): Target {
+	const target = slotOf(map, id);
+	if (target === null) throw notFound();
+	return target;
 }
 
 async function keepUnreadMark(owner: Owner, row: AlarmRow): Promise<void> {
@@ -81,6 +98,13 @@ function stateOf(owner: Owner): Promise<ReadState> {
 
 function targetOf({ map, userId }: Owner): Target {
 	return userTarget(map, userId);
+}
+
+function archived(done: "marked" | "hidden"): Fault {
+	return new Fault(
+		"ALARM_ARCHIVED",
+		`This alarm lies in the archive and cannot be ${done} any more; it can be read, and read-all covers it.`,
+	);
 }
 
 function notFound(): Fault {

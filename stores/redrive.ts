@@ -1,14 +1,14 @@
 import type { Document } from "mongodb";
+import { FAILURES } from "../contracts/errors.ts";
 import type { RedriveItem, RedriveResult } from "../contracts/failures.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { decideAgain } from "../domain/failures.ts";
-import { SHARD_HOLDINGS } from "../domain/holdings.ts";
-import { idTimeMs, showId } from "../domain/ids.ts";
-import { monthOf } from "../domain/periods.ts";
-import { monthIsComing, slotOf, type Target } from "../domain/routing.ts";
+import { showId } from "../domain/ids.ts";
+import { isArchived, slotIsComing, slotOf, type Target } from "../domain/routing.ts";
 import { type FailureRow, isTombstone, type Slot, type Tombstone } from "../domain/rows.ts";
 import { buried, type Decision } from "../domain/triage.ts";
 import { insertVerdicts, type Verdict } from "../domain/verdicts.ts";
+import { isArchiveAway } from "./archive-gate.ts";
 import type { Clusters } from "./clusters.ts";
 import { findFailure, forgetFailure, renewFailure } from "./failures.ts";
 import type { HeldDocument } from "./held-document.ts";
@@ -46,6 +46,8 @@ export async function redriveOne(deps: RedriveDeps, map: RoutingMap, id: Buffer)
 		return await redriveRow(deps, map, row);
 	} catch (error) {
 		if (error instanceof NotNow) return told(id, "unavailable", error.message);
+		// Of this one alone: the shard's own cluster may be well.
+		if (isArchiveAway(error)) return told(id, "unavailable", "Its archive does not answer; try again in a moment.");
 		throw error;
 	}
 }
@@ -68,12 +70,23 @@ function isKeyDayOver(slot: Slot): boolean {
 
 /** The slot first, its failure row after: a crash between the two leaves a row whose slot is not failed, and the next redrive clears it. */
 async function redriveRow(deps: RedriveDeps, map: RoutingMap, row: FailureRow): Promise<RedriveItem> {
+	const target = slotOf(map, row._id);
+	if (target !== null && isArchived(target)) return redriveLate(deps, map, target, row);
 	const decision = await settleKey(deps, decideAgain(row, deps.nowMs()));
 	const { slot, isOurs } = await fill(deps, map, decision);
 	if (saysFailed(slot)) return failedAgain(deps, map, slot);
 	await forgetFailure(deps.clusters, map, row._id);
 	if (!isOurs) return notFailed(slot);
 	return told(row._id, isTombstone(slot) ? resultOf(slot) : "stored");
+}
+
+/** Nothing is put into an archived month, and no key is claimed for it: what stands there is final. */
+async function redriveLate(deps: RedriveDeps, map: RoutingMap, target: Target, row: FailureRow): Promise<RedriveItem> {
+	const [slot] = await findIn<Slot>(deps.clusters, target, { _id: row._id }, 1);
+	if (slot === undefined) return failedAgain(deps, map, tooLate(deps, decideAgain(row, deps.nowMs())));
+	if (saysFailed(slot)) return told(slot._id, "failed", `MONTH_CLOSED: ${FAILURES.MONTH_CLOSED}`);
+	await forgetFailure(deps.clusters, map, row._id);
+	return notFailed(slot);
 }
 
 /** What stands in the slot then, and whether we put it there. */
@@ -84,7 +97,7 @@ interface Filled {
 
 async function fill(deps: RedriveDeps, map: RoutingMap, decision: Decision): Promise<Filled> {
 	const target = slotOf(map, decision.id);
-	if (target === null || target.tier !== "service") return { slot: closed(deps, decision), isOurs: true };
+	if (target === null) return { slot: closed(deps, map, decision), isOurs: true };
 	const verdict = await replaceFailed(deps.clusters, target, decision.slot);
 	if (verdict === "stored") return { slot: decision.slot, isOurs: true };
 	if (verdict === "taken") return { slot: await standing(deps.clusters, target, decision.id), isOurs: false };
@@ -92,11 +105,14 @@ async function fill(deps: RedriveDeps, map: RoutingMap, decision: Decision): Pro
 }
 
 /** No collection, no slot: the failure row is all there is, as at intake. */
-function closed(deps: RedriveDeps, decision: Decision): Slot {
-	const nowMs = deps.nowMs();
-	if (monthIsComing(monthOf(idTimeMs(decision.id)), nowMs, SHARD_HOLDINGS.alarms.ahead))
+function closed(deps: RedriveDeps, map: RoutingMap, decision: Decision): Slot {
+	if (slotIsComing(map, decision.id, deps.nowMs()))
 		throw new NotNow("Its month has no collection yet; try again in a moment.");
-	return saysFailed(decision.slot) ? decision.slot : buried(decision, "MONTH_CLOSED", nowMs).slot;
+	return tooLate(deps, decision);
+}
+
+function tooLate({ nowMs }: RedriveDeps, decision: Decision): Tombstone {
+	return saysFailed(decision.slot) ? decision.slot : buried(decision, "MONTH_CLOSED", nowMs()).slot;
 }
 
 /** The database will not take the row: its slot goes on saying failed, with the newest cause. */

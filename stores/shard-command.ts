@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Document } from "mongodb";
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
-import type { Target } from "../domain/routing.ts";
+import { isArchived, type Target } from "../domain/routing.ts";
 import { FENCED, MOVED, type WriteReply } from "../domain/verdicts.ts";
 import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
@@ -126,8 +126,15 @@ export async function findIn<T>(
 	limit: number,
 	more?: Document,
 ): Promise<T[]> {
-	const reply = await clusters.at(target.cluster).read(target.database, findCommand(target, filter, limit, more));
+	const reply = await readFrom(clusters, target, findCommand(target, filter, limit, more));
 	return (reply.cursor.firstBatch as Document[]).map(withBufferId) as T[];
+}
+
+/** @throws {Fault} ARCHIVE_UNAVAILABLE instead of UNAVAILABLE where the target is archived. */
+function readFrom(clusters: Clusters, target: Target, command: Document): Promise<Document> {
+	const cluster = clusters.at(target.cluster);
+	if (isArchived(target)) return clusters.archiveGate.read(cluster, target.database, command);
+	return cluster.read(target.database, command);
 }
 
 /** A pipeline of at most `most` rows, in one batch. The UUID guards its own collection; one that it joins moves together with it. */

@@ -2,7 +2,7 @@ import type { Document, UUID } from "mongodb";
 import type { Outcome } from "../contracts/alarm.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { type FoundSlot, placeName } from "../domain/audit.ts";
-import { monthOfCollection, SHARD_HOLDINGS, shardDatabase } from "../domain/holdings.ts";
+import { archiveDatabase, monthOfCollection, SHARD_HOLDINGS, shardDatabase } from "../domain/holdings.ts";
 import { shardTarget } from "../domain/routing.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
@@ -24,13 +24,21 @@ export async function findSlots(
 	for (let attempt = 1; ; attempt++) {
 		try {
 			const found = await Promise.all(
-				[...clusters.service.values()].map((cluster) => findOn(cluster, silent, shardDatabase(shard), ids)),
+				placesOf(clusters, shard).map(({ cluster, database }) => findOn(cluster, silent, database, ids)),
 			);
 			return byId(found.flat());
 		} catch (error) {
 			if (!isMoved(error) || attempt === TRIES) throw error;
 		}
 	}
+}
+
+/** Every database that could hold a month of the shard. */
+function placesOf({ service, archive }: Clusters, shard: number): { cluster: Cluster; database: string }[] {
+	return [
+		...[...service.values()].map((cluster) => ({ cluster, database: shardDatabase(shard) })),
+		...[...archive.values()].map((cluster) => ({ cluster, database: archiveDatabase(shard) })),
+	];
 }
 
 /** An id as the key of a Map. */
@@ -64,7 +72,7 @@ interface MonthOn {
 async function monthsOn(cluster: Cluster, silent: Silent, database: string): Promise<MonthOn[]> {
 	const reply = await readPatiently(cluster, silent, database, { listCollections: 1, cursor: { batchSize: 1_000 } });
 	const all = (reply?.cursor.firstBatch ?? []) as { name: string; info: { uuid: UUID } }[];
-	// A month that was renamed away after a move is none any more.
+	// The source of an archived month is none any more, and a copy that is being filled is none yet.
 	const months = all.filter(({ name }) => monthOfCollection(name) !== null);
 	return months.map(({ name, info }) => ({ name, uuid: info.uuid }));
 }

@@ -23,20 +23,15 @@ import {
 } from "../support/erasable.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
-import { startServers, type TestServers } from "../support/servers.ts";
+import { configOf, startServers, type TestServers } from "../support/servers.ts";
 
 let servers: TestServers;
 let clusters: Clusters;
 let system: ErasableSystem;
 
-const addresses = () => {
-	const uriOf = (name: string) => ({ name, uri: servers.mongods[name]?.uri ?? "" });
-	return { serviceClusters: ["c0", "c1"].map(uriOf), archiveClusters: [uriOf("a0")], metaUri: uriOf("c0").uri };
-};
-
 beforeAll(async () => {
 	servers = await startServers(["c0", "c1", "a0"]);
-	clusters = new Clusters(addresses());
+	clusters = new Clusters(configOf(servers));
 	await ensureCollections(clusters, await ensureMap(clusters, 4, new Date()), new Date());
 	system = new ErasableSystem(servers, clusters);
 });
@@ -350,7 +345,7 @@ describe("an erase that is cut off", () => {
 	});
 
 	test("with its process keeps the shard until its lease is over, and is then taken up by another", async () => {
-		const dying = new Clusters(addresses());
+		const dying = new Clusters(configOf(servers));
 		const before = await system.everything();
 		await fillWithGone(2);
 		await sayArrived();

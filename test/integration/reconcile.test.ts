@@ -15,6 +15,7 @@ import { audit } from "../../stores/audit.ts";
 import { lastDays } from "../../stores/audit-runner.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { streamOf } from "../../streams/lanes.ts";
+import { archiveMonth, restoreMonth } from "../support/archived.ts";
 import { eventually } from "../support/eventually.ts";
 import { TestQueue } from "../support/queue.ts";
 import { type Rest, restClient } from "../support/rest.ts";
@@ -240,6 +241,38 @@ describe("with everything arrived", () => {
 		isClean(report);
 		expect(report.slots.failed).toBe(2);
 		expect(report.unaccounted).toEqual({ count: 2, kept: [{ epoch: "test", numbers: [11, 12] }] });
+	});
+
+	test("an id whose month is being archived, or is archived, is in its place; one that its archive lost is missing", async () => {
+		const id = await post();
+		await drained();
+		const [shard, month] = [shardOf(id, 16), monthOf(idTimeMs(id))];
+		const expectClean = async () => isClean(await reconcileArrived());
+		await archiveMonth(clusters, shard, month, expectClean);
+		await expectClean();
+		const database = `alarm_a${String(shard).padStart(2, "0")}`;
+		const archived = shards.cluster("c0").db(database).collection<Document & { _id: Buffer }>(alarmsOf(month));
+		const slot = (await archived.findOne({ _id: id })) as Document & { _id: Buffer };
+		await archived.deleteOne({ _id: id });
+		expect((await reconcileArrived()).missing).toEqual({ count: 1, kept: [id.toString("base64url")] });
+		await archived.insertOne(slot);
+		await restoreMonth(clusters, shard, month);
+		await expectClean();
+	});
+
+	test("an archive that does not answer is named, and nothing is called missing", async () => {
+		const [shard, month] = [3, monthOf(Date.now())];
+		await archiveMonth(clusters, shard, month);
+		const archiveClusters = [{ name: "a0", uri: "mongodb://127.0.0.1:9/?directConnection=true" }];
+		const half = new Clusters({ ...system.config, archiveClusters });
+		try {
+			const report = await reconcileArrived({ clusters: half });
+			expect(report).toMatchObject({ unknown: ["the cluster a0 did not answer"], wrong: [] });
+			expect(exitCodeOf(report)).toBe(2);
+		} finally {
+			await half.close();
+			await restoreMonth(clusters, shard, month);
+		}
 	});
 
 	test("a cluster that does not answer is named, and nothing there is called missing", async () => {

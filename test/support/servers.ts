@@ -17,6 +17,7 @@ export interface TestServers {
 const silent = () => undefined;
 const RUN_DIR = resolve(".run");
 
+/** Clusters whose names begin with "a" are the archive; without any the first of the others is it, too. */
 export async function startServers(names = ["c0", "c1"]): Promise<TestServers> {
 	const dir = await mkdtemp(join(tmpdir(), "alarm-test-"));
 	const [natsBinary, mongodBinary] = await Promise.all([
@@ -37,12 +38,13 @@ export async function startServers(names = ["c0", "c1"]): Promise<TestServers> {
 
 function environmentOf(nats: RunningNats, mongods: Record<string, RunningMongod>): Record<string, string> {
 	const addresses = Object.entries(mongods).map(([name, { uri }]) => `${name}=${uri}`);
+	const archive = addresses.filter((one) => one.startsWith("a"));
+	const service = addresses.filter((one) => !archive.includes(one));
 	return {
 		NATS_URL: nats.url,
 		NATS_MONITOR_URLS: nats.monitorUrl,
-		MONGO_SERVICE_URIS: addresses.join(";"),
-		// Nothing is archived yet: the archive's address has only to be there.
-		MONGO_ARCHIVE_URIS: (addresses[0] ?? "").replace(/^\w+=/, "a0="),
+		MONGO_SERVICE_URIS: service.join(";"),
+		MONGO_ARCHIVE_URIS: archive.join(";") || (addresses[0] ?? "").replace(/^\w+=/, "a0="),
 		PORT: "0",
 		BIND_ADDRESS: "127.0.0.1",
 		STREAM_MAX_BYTES: String(256 * 1024 * 1024),

@@ -5,6 +5,8 @@ import type { Config } from "../../config.ts";
 import { makeBroker } from "../../ops/broker.ts";
 import { customerToken, type LocalCredentials } from "../../ops/credentials.ts";
 import { setUp } from "../../ops/system.ts";
+import { Clusters } from "../../stores/clusters.ts";
+import { ensureCollections, ensureMap } from "../../stores/routing-map.ts";
 import { configOf, startServers, type TestServers } from "./servers.ts";
 
 /** A whole system on real servers, its services in brokers of this process. */
@@ -18,9 +20,14 @@ export interface TestSystem {
 	stop(): Promise<void>;
 }
 
-export async function startSystem(more: Record<string, string> = {}): Promise<TestSystem> {
-	const servers = await startServers();
+/** `names` are its clusters; `since` is when it was first set up, so that months of before today are there. */
+export async function startSystem(
+	more: Record<string, string> = {},
+	{ names, since }: { names?: string[]; since?: Date } = {},
+): Promise<TestSystem> {
+	const servers = await startServers(names);
 	const config = configOf(servers, more);
+	if (since !== undefined) await setUpMapAt(config, since);
 	const file = join(servers.dir, "credentials.json");
 	await setUp(config, file);
 	const keys = JSON.parse(await readFile(file, "utf8")) as LocalCredentials;
@@ -41,6 +48,12 @@ export async function startSystem(more: Record<string, string> = {}): Promise<Te
 		await servers.stop();
 	};
 	return { servers, config, keys, run, stop, tokenOf: (userId) => customerToken(keys.signingKey, userId) };
+}
+
+async function setUpMapAt(config: Config, since: Date): Promise<void> {
+	const clusters = new Clusters(config);
+	await ensureCollections(clusters, await ensureMap(clusters, config.logicalShards, since), since);
+	await clusters.close();
 }
 
 /** Address of the gateway that runs in `broker`. */

@@ -161,7 +161,7 @@ describe("an id", () => {
 	});
 	const home = { at: "c0/alarm_s01.alarms_2026_11" };
 	const elsewhere = { at: "c1/alarm_s01.alarms_2026_11" };
-	const sound = { proper: target("service"), hasFailure: false, isOld: true, allAnswer: true };
+	const sound = { proper: target("service"), source: null, hasFailure: false, isOld: true, allAnswer: true };
 
 	test("with its one slot is what the slot says", () => {
 		expect(judgeId([home], sound)).toBe("stored");
@@ -172,7 +172,6 @@ describe("an id", () => {
 		expect(judgeId([], sound)).toBe("missing");
 		expect(judgeId([], { ...sound, isOld: false })).toBe("pending");
 		expect(judgeId([], { ...sound, allAnswer: false })).toBe("unjudged");
-		expect(judgeId([], { ...sound, proper: target("archive") })).toBe("unjudged");
 	});
 
 	test("of a closed month has its failure row, and that is enough", () => {
@@ -184,6 +183,23 @@ describe("an id", () => {
 		expect(judgeId([home, elsewhere], sound)).toBe("doubled");
 		expect(judgeId([elsewhere, elsewhere], sound)).toBe("doubled");
 		expect(judgeId([home, elsewhere], { ...sound, proper: target("moving") })).toBe("stored");
+	});
+
+	test("in the archive and in what was its source is stored, until the source has its new name; in the source alone it is missing", () => {
+		const own = {
+			cluster: "a0",
+			database: "alarm_a01",
+			collection: "alarms_2026_11",
+			uuid: "",
+			tier: "archive" as const,
+		};
+		const archived = { ...sound, proper: own, source: target("service") };
+		const inArchive = { at: "a0/alarm_a01.alarms_2026_11" };
+		expect(judgeId([inArchive, home], archived)).toBe("stored");
+		expect(judgeId([inArchive, elsewhere], archived)).toBe("doubled");
+		expect(judgeId([inArchive, home], { ...archived, source: null })).toBe("doubled");
+		expect(judgeId([home], archived)).toBe("missing");
+		expect(judgeId([], archived)).toBe("missing");
 	});
 
 	test("in one wrong place is misplaced", () => {

@@ -3,15 +3,17 @@ import { idTimeMs, newAlarmId, userRange } from "../../domain/ids.ts";
 import {
 	chunkSize,
 	EMPTY_DRAFT,
+	endBefore,
 	extend,
 	monthsInside,
 	type PageRequest,
 	pageRange,
+	pageWindow,
 	parseCursor,
 	SCAN_BUDGET,
 	showCursor,
 } from "../../domain/paging.ts";
-import { monthOf } from "../../domain/periods.ts";
+import { monthEndMs, monthOf, monthStartMs } from "../../domain/periods.ts";
 import { isRead, NOTHING_READ, type ReadState } from "../../domain/read-state.ts";
 import type { AlarmRow } from "../../domain/rows.ts";
 import { NOW_MS, row } from "./samples.ts";
@@ -92,6 +94,46 @@ test("the months of a page are those that overlap its time", () => {
 	expect(monthsInside(held, from, to)).toEqual(["2026_11", "2026_10"]);
 	expect(monthsInside(held, from + 1, to + 1)).toEqual(["2026_12", "2026_11"]);
 	expect(monthsInside(held, 0, 0)).toEqual([]);
+});
+
+describe("a page that cannot be read on into an archived month", () => {
+	const ARCHIVED = "2026_08";
+	const endMs = monthEndMs(ARCHIVED);
+	const draftAt = (timeMs: number) => ({ ...EMPTY_DRAFT, scanned: 1, lastScanned: newAlarmId("u1", timeMs) });
+
+	test("ends at its border, also with nothing in it; what comes next begins inside", () => {
+		for (const draft of [EMPTY_DRAFT, draftAt(endMs + 1), draftAt(NOW_MS)]) {
+			const ended = endBefore(ARCHIVED, draft, request());
+			expect(ended).toMatchObject({ stopped: true, scanned: draft.scanned });
+			const next = request({ after: ended?.lastScanned ?? null });
+			expect(pageWindow(next).toMs).toBe(endMs);
+			expect(pageRange(next)).toEqual(userRange("u1", 0, endMs));
+			expect(endBefore(ARCHIVED, EMPTY_DRAFT, next)).toBeNull();
+		}
+	});
+
+	test("goes nowhere when it begins inside", () => {
+		expect(endBefore(ARCHIVED, EMPTY_DRAFT, request({ toMs: endMs }))).toBeNull();
+		expect(endBefore(ARCHIVED, EMPTY_DRAFT, request({ after: newAlarmId("u1", endMs - 5) }))).toBeNull();
+		expect(endBefore(ARCHIVED, EMPTY_DRAFT, request({ toMs: endMs + 1 }))).not.toBeNull();
+	});
+
+	test("ends at the last row that it has read there", () => {
+		const draft = draftAt(endMs - 5);
+		expect(endBefore(ARCHIVED, draft, request())).toEqual({ ...draft, stopped: true });
+		expect(endBefore(ARCHIVED, draft, request({ toMs: endMs }))).toEqual({ ...draft, stopped: true });
+	});
+
+	test("the border is a position of the customer's own list", () => {
+		const { lastScanned } = endBefore(ARCHIVED, EMPTY_DRAFT, request()) ?? EMPTY_DRAFT;
+		expect(lastScanned && parseCursor(showCursor(lastScanned), "u1")).toEqual(lastScanned);
+	});
+
+	test("a cursor on the very last position of a month leaves that month", () => {
+		const startMs = monthStartMs("2026_09");
+		const last = userRange("u1", startMs, startMs).high;
+		expect(pageWindow(request({ after: last })).toMs).toBe(endMs);
+	});
 });
 
 describe("the next chunk", () => {

@@ -5,12 +5,14 @@ import {
 	clusterTarget,
 	firstMap,
 	isEmptyChange,
+	isInService,
 	type MapChange,
-	monthIsComing,
 	monthsHeld,
 	shardPlace,
 	shardTarget,
+	slotIsComing,
 	slotOf,
+	sourceOf,
 	withChange,
 } from "../../domain/routing.ts";
 import { iso, NOW_MS } from "./samples.ts";
@@ -124,16 +126,42 @@ describe("a place in the map", () => {
 	});
 });
 
-describe("a month without a collection", () => {
-	test.each([
-		["2026_10", false],
-		["2026_11", true],
-		["2026_12", true],
-		["2027_01", true],
-		["2027_02", false],
-		["2025_12", false],
-	])("%s is still to be made in November 2026, two months ahead: %s", (month, expected) => {
-		expect(monthIsComing(month, NOW_MS, 2)).toBe(expected);
+test("the slot of an id is coming when its own shard has still to make the month", () => {
+	const map = mapWith("2026_10", "2026_11");
+	expect(slotIsComing(map, newAlarmId("u1", Date.parse("2026-12-01T00:00:00Z")), NOW_MS)).toBe(true);
+	expect(slotIsComing(map, newAlarmId("u1", Date.parse("2026-09-30T00:00:00Z")), NOW_MS)).toBe(false);
+	const own = shardPlace(map, shardOf(userHash("u1"), 16));
+	own.collections.alarms_2026_08 = { tier: "service", uuid: "s" };
+	expect(slotIsComing(map, newAlarmId("u1", Date.parse("2026-09-30T00:00:00Z")), NOW_MS)).toBe(true);
+});
+
+describe("an archived month", () => {
+	const id = newAlarmId("u1", Date.parse("2026-10-05T00:00:00Z"));
+	const shard = shardOf(userHash("u1"), 16);
+	const archived = () => {
+		const map = mapWith("2026_10", "2026_11");
+		const away = { uuid: "src", since: iso(NOW_MS), settled: false };
+		shardPlace(map, shard).collections.alarms_2026_10 = { tier: "archive", uuid: "a", cluster: "a0", away };
+		return map;
+	};
+
+	test("is not in service any more; one that moves is", () => {
+		expect(isInService(archived(), id)).toBe(false);
+		expect(isInService(mapWith("2026_10"), id)).toBe(true);
+		expect(isInService(mapWith("2026_11"), id)).toBe(false);
+		const moving = mapWith("2026_10");
+		shardPlace(moving, shard).collections.alarms_2026_10 = { tier: "moving", uuid: "m" };
+		expect(isInService(moving, id)).toBe(true);
+	});
+
+	test("tells where its source stands, as long as there is one", () => {
+		expect(sourceOf(archived(), id)).toMatchObject({
+			cluster: `c${shard % 2}`,
+			collection: "alarms_2026_10",
+			uuid: "src",
+		});
+		expect(sourceOf(mapWith("2026_10"), id)).toBeNull();
+		expect(sourceOf(mapWith("2026_11"), id)).toBeNull();
 	});
 });
 

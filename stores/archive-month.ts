@@ -1,0 +1,266 @@
+import type { CollectionPlace } from "../contracts/routing.ts";
+import { withPlace } from "../domain/duties.ts";
+import { alarmsOf, awayOf, shardDatabase } from "../domain/holdings.ts";
+import { showId } from "../domain/ids.ts";
+import { type Month, monthOf } from "../domain/periods.ts";
+import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
+import { type CopyPlace, renameCollection } from "./archive-copies.ts";
+import { FeedLost } from "./change-feed.ts";
+import { compareAll } from "./compare.ts";
+import { type DutyDeps, DutyLost, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
+import { liftFence, setFence } from "./fence.ts";
+import { changeMap } from "./map-change.ts";
+import { MonthCopy, recopy } from "./month-copy.ts";
+import { endMove, movesOf } from "./moves.ts";
+import { isMoved } from "./shard-command.ts";
+
+/**
+ * Brings one shard's month from the service tier into the archive, while it is read and written. Cut off anywhere, it goes on when it is
+ * called again; the source is dropped much later (`away.ts`), and only after it was found equal to the copy.
+ */
+
+export interface MoveDeps extends DutyDeps {
+	/** Waits until so many more rows may be read; throws to end the run. */
+	pace: (rows: number) => Promise<void>;
+	onProgress: (progress: { done: number; total: number }) => void;
+	/** Hears of troubles that pass. */
+	onError: (error: unknown) => void;
+}
+
+export interface MonthWork {
+	run: string;
+	shard: number;
+	month: Month;
+	/** Throws away the copy that an earlier attempt has left. */
+	fresh?: boolean;
+}
+
+export const ARCHIVE_STEPS = [
+	"taken",
+	"copied",
+	"caught up",
+	"verified",
+	"fenced",
+	"drained",
+	"switched",
+	"renamed",
+	"settled",
+] as const;
+export type ArchiveStep = (typeof ARCHIVE_STEPS)[number];
+
+export type RefusalCode = "COPY_DIFFERS" | "MONTH_UNKNOWN" | "MONTH_TOO_YOUNG" | "MONTH_DROPPED" | "NOT_ARCHIVED";
+
+/** Not to be tried again by itself: somebody has to look. */
+export class MoveRefused extends Error {
+	override readonly name = "MoveRefused";
+	readonly code: RefusalCode;
+	constructor(code: RefusalCode, message: string) {
+		super(message);
+		this.code = code;
+	}
+}
+
+/** One step at a time, each yielded when it is done. @throws {ShardBusy} {DutyLost} {MoveRefused}, and outages: then try again. */
+export async function* archiveMonth(deps: MoveDeps, work: MonthWork): AsyncGenerator<ArchiveStep, void, void> {
+	refuseYoung(work.month, deps.nowMs());
+	for (let fresh = work.fresh ?? false; ; fresh = true) {
+		try {
+			return yield* attempt(deps, { ...work, fresh });
+		} catch (error) {
+			if (!(error instanceof FeedLost)) throw error;
+			deps.onError(error);
+		}
+	}
+}
+
+/** Whatever the plan says: what may still be written to stays. */
+function refuseYoung(month: Month, nowMs: number): void {
+	if (month >= monthOf(nowMs))
+		throw new MoveRefused("MONTH_TOO_YOUNG", `${month} is not over; it can be neither archived nor dropped`);
+}
+
+async function* attempt(deps: MoveDeps, work: MonthWork): AsyncGenerator<ArchiveStep, void, void> {
+	const duty = await takeDuty(deps, work.shard, { kind: "archive", run: work.run });
+	if (duty === null) throw new ShardBusy(work.shard);
+	const mover = new MonthMover(deps, duty, work);
+	try {
+		yield* mover.steps();
+	} catch (error) {
+		// Another has taken over, and what this process knew has another name.
+		throw isMoved(error) ? new DutyLost(work.shard) : error;
+	} finally {
+		await mover.leave();
+	}
+}
+
+class MonthMover {
+	readonly #deps: MoveDeps;
+	readonly #duty: HeldDuty;
+	readonly #month: Month;
+	readonly #name: string;
+	readonly #fresh: boolean;
+	#copy: MonthCopy | null = null;
+
+	constructor(deps: MoveDeps, duty: HeldDuty, { month, fresh = false }: MonthWork) {
+		this.#deps = deps;
+		this.#duty = duty;
+		this.#month = month;
+		this.#name = alarmsOf(month);
+		this.#fresh = fresh;
+	}
+
+	async *steps(): AsyncGenerator<ArchiveStep, void, void> {
+		const place = this.#duty.place(this.#name);
+		if (place === null)
+			throw new MoveRefused("MONTH_UNKNOWN", `the map knows no ${this.#name} of shard ${this.#duty.shard}`);
+		if (place.tier === "dropped")
+			throw new MoveRefused("MONTH_DROPPED", `${this.#name} of shard ${this.#duty.shard} is being dropped`);
+		if (place.tier !== "archive") yield* this.#bring(place);
+		else if (place.away?.settled === false) yield* this.#goOnSettling(place);
+	}
+
+	async *#bring(place: CollectionPlace): AsyncGenerator<ArchiveStep, void, void> {
+		await this.#duty.setPlace(this.#name, { tier: "moving", uuid: place.uuid });
+		const source = this.#source();
+		const copy = await this.#begin(source);
+		yield "taken";
+		await copy.copyRows();
+		yield "copied";
+		await copy.catchUp();
+		yield "caught up";
+		this.#refuseIfWrong(await copy.verify());
+		await copy.catchUp();
+		yield "verified";
+		this.#duty.mustHold();
+		await setFence(this.#deps.clusters, source);
+		yield "fenced";
+		await copy.catchUpOnce();
+		this.#refuseIfWrong(await copy.verifyChanged());
+		yield "drained";
+		yield* this.#switch(source, copy);
+	}
+
+	async *#switch(source: Target, copy: MonthCopy): AsyncGenerator<ArchiveStep, void, void> {
+		const { uuid, cluster } = await copy.finish();
+		const since = new Date(this.#deps.nowMs()).toISOString();
+		const away = { uuid: source.uuid, since, settled: false };
+		await this.#duty.setPlace(this.#name, { tier: "archive", uuid, cluster, away });
+		yield "switched";
+		await this.#renameAway(source.uuid);
+		yield "renamed";
+		await copy.settle(this.#away(source.uuid));
+		await this.#markSettled(source);
+		yield "settled";
+	}
+
+	/** Cut off after the switch: what the fence should have kept off is found by comparing everything. */
+	async *#goOnSettling({ away }: CollectionPlace): AsyncGenerator<ArchiveStep, void, void> {
+		const { uuid = "" } = away ?? {};
+		await this.#renameAway(uuid);
+		yield "renamed";
+		const { clusters, pace } = this.#deps;
+		const sides: [Target, Target] = [this.#away(uuid), this.#target()];
+		for (let left = await compareAll(clusters, sides, pace); ; left = await compareAll(clusters, sides, pace)) {
+			if (left.different.length === 0) break;
+			// Nobody writes to the archive: the source is right.
+			await recopy({ clusters, mustHold: () => this.#duty.mustHold() }, ...sides, left.different);
+		}
+		await this.#markSettled({ ...this.#source(), uuid });
+		yield "settled";
+	}
+
+	/** Whether all is done or not: the feed ends, a source that was not switched is free again, and so is the shard. */
+	async leave(): Promise<void> {
+		await this.#copy?.close();
+		try {
+			if (await this.#isToBeFreed()) await liftFence(this.#deps.clusters, this.#source());
+			await this.#duty.release();
+		} catch (error) {
+			// The fence is lifted by any router, and the lease runs out.
+			this.#duty.abandon();
+			if (!(error instanceof DutyLost) && !isMoved(error)) this.#deps.onError(error);
+		}
+	}
+
+	/**
+	 * Gives the month back to the service tier, unless the map was switched: also when nobody knows whether it was, because the answer got
+	 * lost. Before the fence is lifted, so that nothing is written to a source that nobody reads.
+	 */
+	async #isToBeFreed(): Promise<boolean> {
+		this.#duty.mustHold();
+		const { shard, epoch } = this.#duty;
+		const freed = await changeMap(this.#deps.clusters, (map) => {
+			const place = shardPlace(map, shard).collections[this.#name];
+			if (place?.tier !== "moving") return null;
+			const next = { tier: "service", uuid: place.uuid } as const;
+			return withPlace(map, shard, epoch, this.#name, next, new Date(this.#deps.nowMs()));
+		});
+		if (freed !== null) this.#deps.onMap(freed);
+		return freed !== null;
+	}
+
+	async #begin(source: Target): Promise<MonthCopy> {
+		const { clusters, pace } = this.#deps;
+		const [{ n: total = 0 }] = [await clusters.at(source.cluster).read(source.database, { count: this.#name })];
+		let done = 0;
+		const onRows = (many: number) => {
+			done += many;
+			this.#deps.onProgress({ done, total: Math.max(total, done) });
+		};
+		const deps = { clusters, pace, onRows, mustHold: () => this.#duty.mustHold() };
+		const { shard, epoch, map } = this.#duty;
+		const sides = { source, moves: movesOf(map, shard), place: this.#place(), epoch, fresh: this.#fresh };
+		this.#copy = await MonthCopy.begin(deps, sides);
+		return this.#copy;
+	}
+
+	/** Shards are dealt over the archive clusters in turn. */
+	#place(): CopyPlace {
+		const all = [...this.#deps.clusters.archive.values()];
+		const cluster = all[this.#duty.shard % all.length];
+		if (cluster === undefined) throw new Error("there is no archive cluster");
+		return { cluster, shard: this.#duty.shard, month: this.#month };
+	}
+
+	#target(): Target {
+		const target = shardTarget(this.#duty.map, this.#duty.shard, this.#name);
+		if (target === null) throw new Error(`${this.#name} vanished from the map`);
+		return target;
+	}
+
+	/** Where the month was before it was archived. */
+	#source(): Target {
+		const { shard, map } = this.#duty;
+		const { cluster, collections } = shardPlace(map, shard);
+		const { uuid = "", tier = "moving", away } = collections[this.#name] ?? {};
+		return { cluster, database: shardDatabase(shard), collection: this.#name, uuid: away?.uuid ?? uuid, tier };
+	}
+
+	#away(uuid: string): Target {
+		return { ...this.#source(), collection: awayOf(this.#month), uuid };
+	}
+
+	/** With name and UUID, late commands of the service tier are answered 361 from here on. Renamed before is as good. */
+	async #renameAway(uuid: string): Promise<void> {
+		this.#duty.mustHold();
+		const { cluster, database } = this.#source();
+		const from = { name: this.#name, uuid };
+		await renameCollection(this.#deps.clusters.at(cluster), database, from, awayOf(this.#month));
+	}
+
+	async #markSettled(source: Target): Promise<void> {
+		await endMove(this.#deps.clusters, movesOf(this.#duty.map, this.#duty.shard), source);
+		const place = this.#duty.place(this.#name);
+		if (place?.away === undefined) return;
+		await this.#duty.setPlace(this.#name, { ...place, away: { ...place.away, settled: true } });
+	}
+
+	#refuseIfWrong(ids: Buffer[]): void {
+		if (ids.length === 0) return;
+		const named = ids.slice(0, 5).map(showId).join(", ");
+		throw new MoveRefused(
+			"COPY_DIFFERS",
+			`${ids.length} rows of the copy of ${this.#name}, shard ${this.#duty.shard}, differ from their source: ${named}; nothing was switched or dropped`,
+		);
+	}
+}

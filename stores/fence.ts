@@ -1,0 +1,79 @@
+import type { Document } from "mongodb";
+import type { RoutingMap } from "../contracts/routing.ts";
+import { monthOfCollection, shardDatabase } from "../domain/holdings.ts";
+import { shardPlace, type Target } from "../domain/routing.ts";
+import { MOVED } from "../domain/verdicts.ts";
+import type { Clusters } from "./clusters.ts";
+import { uuidBinary } from "./collections.ts";
+import { MAJORITY } from "./documents.ts";
+import { type DutyDeps, type HeldDuty, takeDuty } from "./duty.ts";
+import { newestMap } from "./map-change.ts";
+
+/** The database itself rejects inserts and updates of a month (121), whatever map their sender has. Deletes pass. */
+
+export function setFence(clusters: Clusters, target: Target): Promise<void> {
+	return setValidator(clusters, target, { $expr: false });
+}
+
+export function liftFence(clusters: Clusters, target: Target): Promise<void> {
+	return setValidator(clusters, target, {});
+}
+
+async function setValidator(clusters: Clusters, { cluster, database, collection, uuid }: Target, validator: Document) {
+	const guard = { collectionUUID: uuidBinary(uuid), writeConcern: MAJORITY };
+	await clusters.at(cluster).command(database, { collMod: collection, validator, ...guard });
+}
+
+/**
+ * Lifts every fence that nobody alive stands for: its mover died, or slept and set it after another had taken over. Tells which shards'.
+ */
+export async function liftDeadFences(deps: DutyDeps): Promise<{ lifted: string[]; errors: unknown[] }> {
+	const map = await newestMap(deps.clusters);
+	const rounds = await Promise.allSettled(map.shards.map((_, shard) => liftOfShard(deps, map, shard)));
+	return {
+		lifted: rounds.flatMap((round) => (round.status === "fulfilled" ? round.value : [])),
+		errors: rounds.flatMap((round) => (round.status === "rejected" ? [round.reason] : [])),
+	};
+}
+
+async function liftOfShard(deps: DutyDeps, map: RoutingMap, shard: number): Promise<string[]> {
+	if ((await fencedMonths(deps.clusters, map, shard)).length === 0) return [];
+	// Null: whoever has fenced it is alive.
+	const duty = await takeDuty(deps, shard, { kind: "lift", run: "lift" });
+	if (duty === null) return [];
+	try {
+		return await liftUnder(deps.clusters, duty);
+	} finally {
+		await duty.release();
+	}
+}
+
+/** Looked up again: on the epoch that is ours now, nobody else sets or switches anything. */
+async function liftUnder(clusters: Clusters, duty: HeldDuty): Promise<string[]> {
+	const fenced = await fencedMonths(clusters, duty.map, duty.shard);
+	for (const target of fenced) {
+		duty.mustHold();
+		await liftFence(clusters, target).catch(unlessMoved);
+		if (target.tier === "moving") await duty.setPlace(target.collection, { tier: "service", uuid: target.uuid });
+	}
+	return fenced.map(({ database, collection }) => `${database}.${collection}`);
+}
+
+/** Months of the service tier that reject writes. One that the map has switched is fenced for good. */
+async function fencedMonths(clusters: Clusters, map: RoutingMap, shard: number) {
+	const { cluster, collections } = shardPlace(map, shard);
+	const database = shardDatabase(shard);
+	const reply = await clusters.at(cluster).read(database, { listCollections: 1, cursor: { batchSize: 1_000 } });
+	const found = reply.cursor.firstBatch as { name: string; options: { validator?: Document } }[];
+	return found.flatMap(({ name, options }): Target[] => {
+		const place = collections[name];
+		const isFenced = options.validator !== undefined && Object.keys(options.validator).length > 0;
+		if (!isFenced || monthOfCollection(name) === null || place === undefined) return [];
+		const { tier, uuid } = place;
+		return tier === "service" || tier === "moving" ? [{ cluster, database, collection: name, uuid, tier }] : [];
+	});
+}
+
+function unlessMoved(error: unknown): void {
+	if ((error as { code?: unknown }).code !== MOVED) throw error;
+}

@@ -1,0 +1,356 @@
+import type { CollectionInfo, Document } from "mongodb";
+import type { RoutingMap } from "../../contracts/routing.ts";
+import { alarmsOf, archiveDatabase, awayOf, shardDatabase } from "../../domain/holdings.ts";
+import { showId } from "../../domain/ids.ts";
+import { addMonths, monthOf } from "../../domain/periods.ts";
+import { shardTarget, type Target } from "../../domain/routing.ts";
+import type { Slot } from "../../domain/rows.ts";
+import { ARCHIVE_STEPS, type ArchiveStep, archiveMonth, type MoveDeps } from "../../stores/archive-month.ts";
+import { dropAway } from "../../stores/away.ts";
+import { Clusters } from "../../stores/clusters.ts";
+import { dropMonth } from "../../stores/drop-month.ts";
+import { liftDeadFences, setFence } from "../../stores/fence.ts";
+import { newestMap } from "../../stores/map-change.ts";
+import { readRaw } from "../../stores/raw-rows.ts";
+import { insertInto, updateOne } from "../../stores/shard-command.ts";
+import { eventually } from "../support/eventually.ts";
+import { freeze, thaw } from "../support/freeze.ts";
+import { fillMonth, mapSince, putRows, rowIn } from "../support/months.ts";
+import { moveDeps, startMover } from "../support/movers.ts";
+import { configOf, startServers, type TestServers } from "../support/servers.ts";
+import { TestShards } from "../support/shards.ts";
+
+const MONTH = addMonths(monthOf(Date.now()), -4);
+const MANY = { customers: 60, each: 90 };
+
+let servers: TestServers;
+let clusters: Clusters;
+let shards: TestShards;
+/** Each test has a shard of its own. */
+let shard = -1;
+let map: RoutingMap;
+let rows: Slot[];
+
+beforeAll(async () => {
+	servers = await startServers(["c0", "c1", "a0"]);
+	clusters = new Clusters(configOf(servers, { LOGICAL_SHARDS: "32" }));
+	shards = new TestShards(servers);
+	await mapSince(clusters, MONTH, 32);
+});
+afterAll(async () => {
+	await clusters?.close();
+	await shards?.close();
+	await servers?.stop();
+});
+beforeEach(async () => {
+	shard++;
+	map = await newestMap(clusters);
+	rows = await fillMonth(clusters, map, shard, MONTH, MANY);
+});
+
+const deps = (more: Partial<MoveDeps> = {}) => moveDeps(clusters, "test", more);
+const work = (more: object = {}) => ({ run: "r", shard, month: MONTH, ...more });
+const placeNow = async () => (await newestMap(clusters)).shards[shard]?.collections[alarmsOf(MONTH)];
+const sourceOf = () => shardTarget(map, shard, alarmsOf(MONTH)) as Target;
+
+async function archive(
+	more: Partial<MoveDeps> = {},
+	at: (step: ArchiveStep) => Promise<void> | void = () => undefined,
+) {
+	const steps: ArchiveStep[] = [];
+	for await (const step of archiveMonth(deps(more), work())) {
+		steps.push(step);
+		await at(step);
+	}
+	return steps;
+}
+
+/** The bytes of every row of a collection, found by its name alone. */
+async function bytesIn(cluster: string, database: string, collection: string): Promise<Buffer[]> {
+	const info = await infoOf(cluster, database, collection);
+	if (info === undefined) return [];
+	const uuid = info.info?.uuid?.toString("hex") ?? "";
+	const target: Target = { cluster, database, collection, uuid, tier: "service" };
+	const found: Buffer[] = [];
+	for (let after: Buffer | null = null; ; ) {
+		const some = await readRaw(clusters, target, after, 1_000);
+		if (some.length === 0) return found;
+		found.push(...some);
+		after = some.at(-1)?.subarray(14, 34) ?? null;
+	}
+}
+
+async function infoOf(cluster: string, database: string, name: string): Promise<CollectionInfo | undefined> {
+	const [info] = await shards.cluster(cluster).db(database).listCollections({ name }).toArray();
+	return info as CollectionInfo | undefined;
+}
+
+const serviceCluster = () => map.shards[shard]?.cluster ?? "";
+const inArchive = () => bytesIn("a0", archiveDatabase(shard), alarmsOf(MONTH));
+const atSource = (name = alarmsOf(MONTH)) => bytesIn(serviceCluster(), shardDatabase(shard), name);
+
+/** Whatever happened before: the month is in the archive, equal to its source, which was renamed away and may be dropped. */
+async function expectArchived(before: Buffer[]) {
+	const place = await placeNow();
+	expect(place).toMatchObject({ tier: "archive", cluster: "a0", away: { settled: true } });
+	const info = await infoOf("a0", archiveDatabase(shard), alarmsOf(MONTH));
+	expect(info?.info?.uuid?.toString("hex")).toBe(place?.uuid);
+	expect(Buffer.concat(await inArchive()).equals(Buffer.concat(before))).toBe(true);
+	expect(Buffer.concat(await atSource(awayOf(MONTH))).equals(Buffer.concat(before))).toBe(true);
+	expect(await infoOf(serviceCluster(), shardDatabase(shard), alarmsOf(MONTH))).toBeUndefined();
+	const left = await shards
+		.cluster("a0")
+		.db(archiveDatabase(shard))
+		.listCollections({ name: /^copy_/ })
+		.toArray();
+	expect(left).toEqual([]);
+	expect((await newestMap(clusters)).shards[shard]?.duty).toBeUndefined();
+}
+
+test("a month is brought into the archive byte by byte, compressed by zstd, and its source is renamed away", async () => {
+	const before = await atSource();
+	expect(before).toHaveLength(rows.length);
+	expect(await archive()).toEqual([...ARCHIVE_STEPS]);
+	await expectArchived(before);
+	const info = await infoOf("a0", archiveDatabase(shard), alarmsOf(MONTH));
+	expect(info?.options).toMatchObject({
+		clusteredIndex: { key: { _id: 1 } },
+		storageEngine: { wiredTiger: { configString: "block_compressor=zstd,leaf_page_max=128KB" } },
+	});
+	expect(await archive()).toEqual([]);
+});
+
+test("what is written to the month until the fence stands is in the archive: marks, late alarms, replaced slots", async () => {
+	const alarms = rows.filter((row) => "userId" in row);
+	let at = 0;
+	const write = async (step: ArchiveStep) => {
+		if (["fenced", "drained", "switched", "renamed", "settled"].includes(step)) return;
+		for (const { _id } of alarms.slice(at, at + 40))
+			await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: new Date() } }]);
+		at += 40;
+		await putRows(clusters, map, shard, MONTH, [rowIn(MONTH, "late", at), rowIn(MONTH, `early${at}`, at)]);
+		const tombstone = rows.find((row) => "outcome" in row)?._id as Buffer;
+		await updateOne(clusters, sourceOf(), { _id: tombstone }, { ...rowIn(MONTH, "again", at), _id: tombstone });
+	};
+	await archive({}, write);
+	const found = await inArchive();
+	expect(found).toHaveLength(rows.length + 8);
+	await expectArchived(await atSource(awayOf(MONTH)));
+	expect(Buffer.concat(found).includes("readAt")).toBe(true);
+});
+
+test("once fenced, the source takes neither inserts nor updates", async () => {
+	await archive({}, async (step) => {
+		if (step !== "fenced" && step !== "drained") return;
+		const _id = rows[0]?._id as Buffer;
+		await expect(updateOne(clusters, sourceOf(), { _id }, { $set: { hidden: true } })).rejects.toThrow("alarms_");
+		const reply = await insertInto(clusters, sourceOf(), [rowIn(MONTH, "late", 1) as unknown as Document]);
+		expect(reply.writeErrors).toMatchObject([{ code: 121 }]);
+	});
+});
+
+const copyNow = async () => {
+	const [{ name = "" } = {}] = await shards.cluster("a0").db(archiveDatabase(shard)).listCollections().toArray();
+	return shards.cluster("a0").db(archiveDatabase(shard)).collection<Document & { _id: Buffer }>(name);
+};
+
+describe("a copy that is not equal is refused, by name, and nothing is switched or dropped", () => {
+	const spoil: [string, (_id: Buffer) => Promise<unknown>, (_id: Buffer) => string][] = [
+		["a changed row", async (_id) => (await copyNow()).updateOne({ _id }, { $set: { title: "spoiled" } }), showId],
+		["a missing row", async (_id) => (await copyNow()).deleteOne({ _id }), showId],
+		[
+			"a row too many",
+			async () => (await copyNow()).insertOne({ ...rowIn(MONTH, "nobody", 7), _id: Buffer.alloc(20, 7) }),
+			() => showId(Buffer.alloc(20, 7)),
+		],
+	];
+	test.each(spoil)("%s", async (_, deed, named) => {
+		const before = await atSource();
+		const _id = rows[123]?._id as Buffer;
+		const spoiled = archive({}, async (step) => {
+			if (step === "copied") await deed(_id);
+		});
+		await expect(spoiled).rejects.toMatchObject({ name: "MoveRefused", code: "COPY_DIFFERS" });
+		await expect(archive()).rejects.toThrow(named(_id));
+		expect(await placeNow()).toEqual({ tier: "service", uuid: sourceOf().uuid });
+		expect(await atSource()).toEqual(before);
+		// The source takes writes again, and a fresh copy is right.
+		expect(await updateOne(clusters, sourceOf(), { _id }, { $set: { hidden: true } })).toBe(true);
+		for await (const _ of archiveMonth(deps(), work({ fresh: true })));
+		await expectArchived(await atSource(awayOf(MONTH)));
+	});
+});
+
+test("a row that is spoiled and then marked by its customer is right again, because it is copied again", async () => {
+	const { _id } = rows.find((row) => "userId" in row) as Slot;
+	await archive({}, async (step) => {
+		if (step !== "copied") return;
+		await (await copyNow()).updateOne({ _id }, { $set: { title: "spoiled" } });
+		await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: new Date() } }]);
+	});
+	await expectArchived(await atSource(awayOf(MONTH)));
+});
+
+test("a mover that is killed after any of its steps is followed by one that goes on, and nothing is lost or doubled", async () => {
+	const before = await atSource();
+	for (const step of ARCHIVE_STEPS) {
+		const mover = startMover(servers, { shard, month: MONTH });
+		await mover.until(step);
+		await mover.kill();
+	}
+	await startMover(servers, { shard, month: MONTH }).finish();
+	await expectArchived(before);
+});
+
+test("a copy that was cut off goes on behind its last row", async () => {
+	const before = await atSource();
+	let chunks = 0;
+	const cut = archive({
+		pace: async () => {
+			if (++chunks === 2) throw new Error("cut off");
+		},
+	});
+	await expect(cut).rejects.toThrow("cut off");
+	expect(await placeNow()).toEqual({ tier: "service", uuid: sourceOf().uuid });
+	let copied = 0;
+	await archive({
+		onProgress: ({ done }) => {
+			copied = done;
+		},
+	});
+	expect(copied).toBe(rows.length - 2_000);
+	await expectArchived(before);
+});
+
+describe("a mover that is frozen, and wakes after another has taken over, does no harm", () => {
+	test.each(["taken", "copied", "verified", "fenced", "drained", "switched", "renamed"])("after: %s", async (step) => {
+		const before = await atSource();
+		const sleeper = startMover(servers, { shard, month: MONTH });
+		await sleeper.until(step);
+		await freeze(sleeper.pid);
+		await startMover(servers, { shard, month: MONTH }).finish();
+		const place = await placeNow();
+		thaw(sleeper.pid);
+		expect(await sleeper.finish()).toBe("end DutyLost");
+		expect(await placeNow()).toEqual(place);
+		await expectArchived(before);
+	});
+});
+
+test("who takes a copy over has it alone: late commands of its earlier filler are answered that it moved", async () => {
+	const sleeper = startMover(servers, { shard, month: MONTH });
+	await sleeper.until("copied");
+	const { collectionName } = await copyNow();
+	const info = await infoOf("a0", archiveDatabase(shard), collectionName);
+	const uuid = info?.info?.uuid?.toString("hex") ?? "";
+	const old: Target = {
+		cluster: "a0",
+		database: archiveDatabase(shard),
+		collection: collectionName,
+		uuid,
+		tier: "archive",
+	};
+	await sleeper.kill();
+	await startMover(servers, { shard, month: MONTH }).finish();
+	await expect(insertInto(clusters, old, [{ _id: Buffer.alloc(20) }])).rejects.toMatchObject({ code: 361 });
+});
+
+test("two movers at once: one does it, the other is told that the shard is busy", async () => {
+	const before = await atSource();
+	await archive({}, async (step) => {
+		if (step === "copied") await expect(archive()).rejects.toMatchObject({ name: "ShardBusy" });
+	});
+	await expectArchived(before);
+});
+
+test("an archive that stops answering in the middle leaves the month in the service tier, writable, and later all is done", async () => {
+	const before = await atSource();
+	const a0 = servers.mongods.a0?.pid ?? 0;
+	try {
+		const held = archive({}, async (step) => {
+			if (step === "copied") await freeze(a0);
+		});
+		await expect(held).rejects.toMatchObject({ type: "UNAVAILABLE" });
+	} finally {
+		thaw(a0);
+	}
+	expect(await placeNow()).toEqual({ tier: "service", uuid: sourceOf().uuid });
+	const { _id } = rows[0] as Slot;
+	expect(await updateOne(clusters, sourceOf(), { _id }, [{ $set: { sentinel: true } }, { $unset: "sentinel" }])).toBe(
+		true,
+	);
+	await archive();
+	await expectArchived(before);
+});
+
+test("a fence that nobody alive stands for is lifted, and one of a living mover is not", async () => {
+	const mover = startMover(servers, { shard, month: MONTH });
+	await mover.until("fenced");
+	expect((await liftDeadFences(deps())).lifted).toEqual([]);
+	await mover.kill();
+	const { _id } = rows[0] as Slot;
+	await expect(updateOne(clusters, sourceOf(), { _id }, { $set: { hidden: true } })).rejects.toThrow("alarms_");
+	const lifted = await eventually(async () => {
+		const round = await liftDeadFences(deps());
+		return round.lifted.length > 0 && round.lifted;
+	});
+	expect(lifted).toEqual([`${shardDatabase(shard)}.${alarmsOf(MONTH)}`]);
+	expect(await placeNow()).toEqual({ tier: "service", uuid: sourceOf().uuid });
+	expect(await updateOne(clusters, sourceOf(), { _id }, { $set: { hidden: true } })).toBe(true);
+	// One that a mover set who had slept: the map knows nothing of it.
+	await setFence(clusters, sourceOf());
+	expect((await liftDeadFences(deps())).lifted).toHaveLength(1);
+	expect((await liftDeadFences(deps())).lifted).toEqual([]);
+});
+
+test("what slips through a fence that was lifted from under its mover is in the archive, too", async () => {
+	const { _id } = rows.find((row) => "userId" in row) as Slot;
+	await archive({}, async (step) => {
+		if (step !== "drained") return;
+		const { dbName, collectionName } = await shards.inMonth(_id);
+		await shards.cluster(serviceCluster()).db(dbName).command({ collMod: collectionName, validator: {} });
+		await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: new Date() } }]);
+	});
+	const kept = await atSource(awayOf(MONTH));
+	expect(kept.find((row) => row.includes(_id))?.includes("readAt")).toBe(true);
+	await expectArchived(kept);
+});
+
+test("a source is dropped when its grace time is over, and an archived month when it is asked for; each leaves the map", async () => {
+	await expect(dropMonth(deps(), work())).rejects.toMatchObject({ code: "NOT_ARCHIVED" });
+	await archive();
+	const hours = 3_600_000;
+	await expect(dropMonth(deps(), work())).rejects.toMatchObject({ code: "NOT_ARCHIVED" });
+	expect(await dropAway(deps(), hours)).toEqual({ dropped: [], errors: [] });
+	expect(await atSource(awayOf(MONTH))).toHaveLength(rows.length);
+	const later = deps({ nowMs: () => Date.now() + hours });
+	expect((await dropAway(later, hours)).dropped).toContain(alarmsOf(MONTH));
+	expect(await atSource(awayOf(MONTH))).toEqual([]);
+	expect((await placeNow())?.away).toBeUndefined();
+	expect(await inArchive()).toHaveLength(rows.length);
+	await dropMonth(deps(), work());
+	expect(await infoOf("a0", archiveDatabase(shard), alarmsOf(MONTH))).toBeUndefined();
+	expect(await placeNow()).toBeUndefined();
+	await dropMonth(deps(), work());
+});
+
+test("a source that was not found equal after the switch is kept, however old", async () => {
+	const mover = startMover(servers, { shard, month: MONTH });
+	await mover.until("renamed");
+	await mover.kill();
+	const later = deps({ nowMs: () => Date.now() + 86_400_000 });
+	const kept = await eventually(async () => {
+		const { dropped } = await dropAway(later, 0);
+		return (await newestMap(clusters)).shards[shard]?.duty === undefined || !dropped.includes(alarmsOf(MONTH));
+	});
+	expect(kept).toBe(true);
+	expect(await atSource(awayOf(MONTH))).toHaveLength(rows.length);
+});
+
+test("the current month and the next are neither archived nor dropped, whoever asks", async () => {
+	for (const month of [monthOf(Date.now()), addMonths(monthOf(Date.now()), 1)]) {
+		const run = archiveMonth(deps(), { ...work(), month });
+		await expect(run.next()).rejects.toMatchObject({ code: "MONTH_TOO_YOUNG" });
+		await expect(dropMonth(deps(), { ...work(), month })).rejects.toMatchObject({ code: "MONTH_TOO_YOUNG" });
+	}
+});

@@ -1,0 +1,83 @@
+import type { Document } from "mongodb";
+import type { CollectionPlace } from "../../contracts/routing.ts";
+import { ARCHIVE_HOLDINGS, alarmsOf, archiveDatabase, awayOf, shardDatabase } from "../../domain/holdings.ts";
+import type { Month } from "../../domain/periods.ts";
+import { shardPlace } from "../../domain/routing.ts";
+import type { Cluster } from "../../stores/cluster.ts";
+import type { Clusters } from "../../stores/clusters.ts";
+import { ensureCollection } from "../../stores/collections.ts";
+import { type HeldDuty, takeDuty } from "../../stores/duty.ts";
+
+/** Months put into the archive and back by hand, with nothing but what readers and writers can see of it. */
+
+const TO = "a0";
+
+/** Copies one month of a shard, switches the map, and renames the source away. `onSwitched` runs before that last step. */
+export async function archiveMonth(
+	clusters: Clusters,
+	shard: number,
+	month: Month,
+	onSwitched: () => Promise<unknown> = async () => undefined,
+): Promise<void> {
+	await withDuty(clusters, shard, async (duty) => {
+		const [name, database] = [alarmsOf(month), shardDatabase(shard)];
+		const source = duty.place(name) as CollectionPlace;
+		const [from, into] = [homeOf(clusters, duty), clusters.at(TO)];
+		await duty.setPlace(name, { ...source, tier: "moving" });
+		await from.command(database, { collMod: name, validator: { $expr: false } });
+		const uuid = await ensureCollection(into, archiveDatabase(shard), name, ARCHIVE_HOLDINGS.alarms);
+		const rows = await rowsOf(from, database, name);
+		if (rows.length > 0) await into.command(archiveDatabase(shard), { insert: name, documents: rows });
+		const away = { uuid: source.uuid, since: new Date().toISOString(), settled: true };
+		await duty.setPlace(name, { tier: "archive", uuid, cluster: TO, away });
+		await onSwitched();
+		await rename(from, `${database}.${name}`, `${database}.${awayOf(month)}`);
+	});
+}
+
+/** The move in the other direction: the source is what it was before. */
+export async function restoreMonth(clusters: Clusters, shard: number, month: Month): Promise<void> {
+	await withDuty(clusters, shard, async (duty) => {
+		const [name, database] = [alarmsOf(month), shardDatabase(shard)];
+		const { away } = duty.place(name) as CollectionPlace;
+		const home = homeOf(clusters, duty);
+		await rename(home, `${database}.${awayOf(month)}`, `${database}.${name}`);
+		await duty.setPlace(name, { tier: "service", uuid: away?.uuid ?? "" });
+		await clusters.at(TO).command(archiveDatabase(shard), { drop: name });
+		await home.command(database, { collMod: name, validator: {} });
+	});
+}
+
+/** Takes an archived month out of the map and drops it. */
+export async function dropMonth(clusters: Clusters, shard: number, month: Month): Promise<void> {
+	await withDuty(clusters, shard, async (duty) => {
+		await duty.setPlace(alarmsOf(month), null);
+		await clusters.at(TO).command(archiveDatabase(shard), { drop: alarmsOf(month) });
+		await homeOf(clusters, duty).command(shardDatabase(shard), { drop: awayOf(month) });
+	});
+}
+
+async function withDuty(clusters: Clusters, shard: number, deed: (duty: HeldDuty) => Promise<void>): Promise<void> {
+	const deps = { clusters, node: "test", onMap: () => undefined, nowMs: Date.now };
+	const duty = await takeDuty(deps, shard, { kind: "archive", run: "by-hand" });
+	if (duty === null) throw new Error(`somebody has a duty on shard ${shard}`);
+	try {
+		await deed(duty);
+	} finally {
+		await duty.release();
+	}
+}
+
+function homeOf(clusters: Clusters, { map, shard }: HeldDuty): Cluster {
+	return clusters.at(shardPlace(map, shard).cluster);
+}
+
+async function rowsOf(cluster: Cluster, database: string, name: string): Promise<Document[]> {
+	const limit = 100_000;
+	const reply = await cluster.command(database, { find: name, sort: { _id: 1 }, limit, batchSize: limit });
+	return reply.cursor.firstBatch;
+}
+
+async function rename(cluster: Cluster, from: string, to: string): Promise<void> {
+	await cluster.command("admin", { renameCollection: from, to });
+}

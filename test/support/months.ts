@@ -1,0 +1,86 @@
+import type { RoutingMap } from "../../contracts/routing.ts";
+import { alarmsOf } from "../../domain/holdings.ts";
+import { newAlarmId, shardOf } from "../../domain/ids.ts";
+import { addMonths, type Month, monthOf, monthStartMs } from "../../domain/periods.ts";
+import { shardTarget } from "../../domain/routing.ts";
+import { type AlarmRow, type Slot, toRow } from "../../domain/rows.ts";
+import { insertVerdicts } from "../../domain/verdicts.ts";
+import type { Clusters } from "../../stores/clusters.ts";
+import { ensureCollections, ensureMap } from "../../stores/routing-map.ts";
+import { insertInto } from "../../stores/shard-command.ts";
+
+/** Past months with alarms in them, as the worker would have stored them at the time. */
+
+const MINUTE_MS = 60_000;
+
+/** The map with all months from `first` until now, as a system has it that was never down. */
+export async function mapSince(clusters: Clusters, first: Month, shardCount = 16): Promise<RoutingMap> {
+	let map = await ensureMap(clusters, shardCount, new Date());
+	for (let month = first; month <= monthOf(Date.now()); month = addMonths(month, 1)) {
+		const { map: next, errors } = await ensureCollections(clusters, map, new Date(monthStartMs(month)));
+		if (errors.length > 0) throw errors[0];
+		map = next;
+	}
+	return (await ensureCollections(clusters, map, new Date())).map;
+}
+
+/** Names of customers of one shard. */
+export function customersOf(shard: number, count: number, shardCount = 16): string[] {
+	const found: string[] = [];
+	for (let at = 0; found.length < count; at++) {
+		if (shardOf(newAlarmId(`u${at}`, 0), shardCount) === shard) found.push(`u${at}`);
+	}
+	return found;
+}
+
+/** A row of a month; `at` spreads them over it. */
+export function rowIn(month: Month, userId: string, at: number): AlarmRow {
+	const timeMs = monthStartMs(month) + (at + 1) * MINUTE_MS;
+	const alarm = {
+		userId,
+		category: at % 2 === 0 ? "card" : "transfer",
+		title: `체크카드 결제 ${at}`,
+		body: `GS25 역삼점에서 ${at * 100}원을 결제했습니다.`,
+		data: { amount: at * 100, ratio: at / 7, nested: { z: 1, a: [1, 2.5, null] } },
+	};
+	return toRow(newAlarmId(userId, timeMs), { producer: "cards", acceptedAtMs: timeMs, alarm });
+}
+
+/** Some rows for each customer and a tombstone for every tenth row, in one month of one shard. */
+export async function fillMonth(
+	clusters: Clusters,
+	map: RoutingMap,
+	shard: number,
+	month: Month,
+	{ customers = 20, each = 25 } = {},
+): Promise<Slot[]> {
+	const rows: Slot[] = customersOf(shard, customers, map.shards.length).flatMap((userId) =>
+		Array.from({ length: each }, (_, at) =>
+			at % 10 === 9 ? tombstoneIn(month, userId, at) : rowIn(month, userId, at),
+		),
+	);
+	await putRows(clusters, map, shard, month, rows);
+	return rows;
+}
+
+function tombstoneIn(month: Month, userId: string, at: number): Slot {
+	const { _id, producer } = rowIn(month, userId, at);
+	return { _id, outcome: "expired", producer, at: new Date(monthStartMs(month)) };
+}
+
+export async function putRows(
+	clusters: Clusters,
+	map: RoutingMap,
+	shard: number,
+	month: Month,
+	rows: Slot[],
+): Promise<void> {
+	const target = shardTarget(map, shard, alarmsOf(month));
+	if (target === null) throw new Error(`no ${month} in shard ${shard}`);
+	const documents = rows.toSorted((one, other) => one._id.compare(other._id)) as unknown as Record<string, unknown>[];
+	for (let at = 0; at < documents.length; at += 5_000) {
+		const some = documents.slice(at, at + 5_000);
+		const verdicts = insertVerdicts(await insertInto(clusters, target, some), some.length);
+		if (!verdicts.every((verdict) => verdict === "stored")) throw new Error(`not stored: ${verdicts}`);
+	}
+}
