@@ -9,8 +9,9 @@ import { FeedLost } from "./change-feed.ts";
 import { compareAll } from "./compare.ts";
 import { type DutyDeps, DutyLost, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
 import { liftFence, setFence } from "./fence.ts";
+import { recopy, type WrongRows } from "./live-copy.ts";
 import { changeMap } from "./map-change.ts";
-import { MonthCopy, recopy } from "./month-copy.ts";
+import { MonthCopy } from "./month-copy.ts";
 import { endMove, movesOf } from "./moves.ts";
 import { isMoved } from "./shard-command.ts";
 
@@ -148,7 +149,7 @@ class MonthMover {
 		yield "switched";
 		await this.#renameAway(source.uuid);
 		yield "renamed";
-		await copy.settle(this.#away(source.uuid));
+		await copy.settle(() => this.#away(source.uuid));
 		await this.#markSettled(source);
 		yield "settled";
 	}
@@ -255,8 +256,9 @@ class MonthMover {
 		await this.#duty.setPlace(this.#name, { ...place, away: { ...place.away, settled: true } });
 	}
 
-	#refuseIfWrong(ids: Buffer[]): void {
-		if (ids.length === 0) return;
+	#refuseIfWrong([wrong]: WrongRows[]): void {
+		if (wrong === undefined) return;
+		const { ids } = wrong;
 		const named = ids.slice(0, 5).map(showId).join(", ");
 		throw new MoveRefused(
 			"COPY_DIFFERS",

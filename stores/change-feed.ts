@@ -20,8 +20,8 @@ const ROW_CHANGES = new Set(["insert", "update", "replace", "delete"]);
 interface Place {
 	cluster: string;
 	database: string;
-	/** Whose rows are looked at. */
-	collection: string;
+	/** Whose rows are looked at; null: all there are, also those that are made later. */
+	collections: string[] | null;
 	/** Where markers are written. */
 	markers: string;
 }
@@ -29,8 +29,9 @@ interface Place {
 export class ChangeFeed {
 	readonly #stream: ChangeStream<Document, Document>;
 	readonly #place: Place;
-	#touched = new Map<string, Buffer>();
-	/** What has come by: markers, and `renamed`. */
+	/** By collection, and then by id. */
+	readonly #touched = new Map<string, Map<string, Buffer>>();
+	/** What has come by: markers, and collections that were renamed. */
 	readonly #seen = new Set<string>();
 	#waiting: { mark: string; done: PromiseWithResolvers<void> } | null = null;
 	#failure: unknown = null;
@@ -39,8 +40,10 @@ export class ChangeFeed {
 	/** Everything from `since` on, inclusive. */
 	constructor(clusters: Clusters, place: Place, since: Timestamp) {
 		this.#place = place;
+		const { collections, markers } = place;
+		const meant = collections === null ? {} : { "ns.coll": { $in: [...collections, markers] } };
 		const pipeline = [
-			{ $match: { "ns.coll": { $in: [place.collection, place.markers] } } },
+			{ $match: meant },
 			{ $project: { operationType: 1, ns: 1, documentKey: 1, "fullDocument.marker": 1 } },
 		];
 		const options = { startAtOperationTime: since, maxAwaitTimeMS: AWAIT_MS };
@@ -48,10 +51,10 @@ export class ChangeFeed {
 		this.#ended = this.#read();
 	}
 
-	/** The ids that were touched since the last time this was asked. */
-	take(): Buffer[] {
-		const ids = [...this.#touched.values()];
-		this.#touched = new Map();
+	/** The ids of a collection that were touched since the last time this was asked. */
+	take(collection: string): Buffer[] {
+		const ids = [...(this.#touched.get(collection)?.values() ?? [])];
+		this.#touched.delete(collection);
 		return ids;
 	}
 
@@ -65,8 +68,8 @@ export class ChangeFeed {
 	}
 
 	/** Resolves when the collection was renamed away: nobody has written to it under its name since. */
-	untilRenamed(): Promise<void> {
-		return this.until("renamed");
+	untilRenamed(collection: string): Promise<void> {
+		return this.until(renamed(collection));
 	}
 
 	async close(): Promise<void> {
@@ -85,13 +88,14 @@ export class ChangeFeed {
 	}
 
 	#take({ operationType, ns, documentKey, fullDocument }: Document): void {
-		if (ns?.coll === this.#place.markers) this.#see(fullDocument?.marker);
-		else if (operationType === "rename") this.#see("renamed");
-		else if (ROW_CHANGES.has(operationType)) this.#touch(toBuffer(documentKey._id));
+		if (operationType === "rename") this.#see(renamed(ns.coll));
+		else if (ns?.coll === this.#place.markers) this.#see(fullDocument?.marker);
+		else if (ROW_CHANGES.has(operationType)) this.#touch(ns.coll, toBuffer(documentKey._id));
 	}
 
-	#touch(id: Buffer): void {
-		this.#touched.set(id.toString("latin1"), id);
+	#touch(collection: string, id: Buffer): void {
+		const ids = this.#touched.get(collection) ?? new Map<string, Buffer>();
+		this.#touched.set(collection, ids.set(id.toString("latin1"), id));
 	}
 
 	#see(mark: string | undefined): void {
@@ -107,4 +111,8 @@ export class ChangeFeed {
 			return new FeedLost("the oplog no longer reaches back to the beginning of the copy");
 		return isOutage(error) ? away(this.#place.cluster, error) : error;
 	}
+}
+
+function renamed(collection: string): string {
+	return `renamed ${collection}`;
 }

@@ -1,21 +1,10 @@
 import type { Target } from "../domain/routing.ts";
 import { type CopyPlace, dropCopies, finishCopy, makeCopy, takeOverCopy } from "./archive-copies.ts";
 import { ChangeFeed } from "./change-feed.ts";
-import type { Clusters } from "./clusters.ts";
-import { type Comparison, compareAll, compareIds } from "./compare.ts";
-import { beginMove, type MoveRow, readMove, writeMarker } from "./moves.ts";
-import { insertRaw, type RawRow, rawId, readRaw, readRawByIds, replaceRaw } from "./raw-rows.ts";
+import { type CopyDeps, LiveCopy, type Pair } from "./live-copy.ts";
+import { beginMove, type MoveRow, readMove } from "./moves.ts";
 
-/** Making a copy of a month that is equal to its source, while the source is written to. */
-
-export interface CopyDeps {
-	clusters: Clusters;
-	/** Waits until so many more rows may be read. */
-	pace: (rows: number) => Promise<void>;
-	/** Throws when this process may go on no longer. Asked before every write to the copy. */
-	mustHold: () => void;
-	onRows: (many: number) => void;
-}
+/** The copy of one month on its archive cluster. */
 
 interface Sides {
 	source: Target;
@@ -26,28 +15,23 @@ interface Sides {
 	fresh: boolean;
 }
 
-const CHUNK = 2_000;
-/** Fewer changes than that in one round: the rest can be caught up inside the fence. */
-const FEW = 500;
-const ROUNDS = 20;
-
-export class MonthCopy {
+export class MonthCopy extends LiveCopy {
 	readonly #deps: CopyDeps;
-	readonly #sides: Sides;
-	readonly #row: MoveRow;
-	readonly #feed: ChangeFeed;
-	/** Ids that have changed since the last whole comparison began. */
-	readonly #changed = new Map<string, Buffer>();
-	#copy: Target;
+	readonly #place: CopyPlace;
+	readonly #pair: Pair;
 
-	private constructor(deps: CopyDeps, sides: Sides, row: MoveRow, copy: Target) {
-		this.#deps = deps;
-		this.#sides = sides;
-		this.#row = row;
-		this.#copy = copy;
-		const { source, moves } = sides;
+	private constructor(deps: CopyDeps, { source, moves, place }: Sides, row: MoveRow, copy: Target) {
+		const pair = { source, copy };
 		const { cluster, database, collection } = source;
-		this.#feed = new ChangeFeed(deps.clusters, { cluster, database, collection, markers: moves.collection }, row.since);
+		const feed = new ChangeFeed(
+			deps.clusters,
+			{ cluster, database, collections: [collection], markers: moves.collection },
+			row.since,
+		);
+		super(deps, moves, row, feed, [pair]);
+		this.#deps = deps;
+		this.#place = place;
+		this.#pair = pair;
 	}
 
 	/** Goes on with the copy of an earlier attempt if its changes can still be told, else begins a new one. */
@@ -66,115 +50,10 @@ export class MonthCopy {
 		return new MonthCopy(deps, sides, row, await makeCopy(sides.place, sides.epoch));
 	}
 
-	/** Copies what is still missing, in the order of `_id`: an earlier attempt's last row is where it goes on. */
-	async copyRows(): Promise<void> {
-		const { clusters, pace, mustHold, onRows } = this.#deps;
-		let after = await this.#lastCopied();
-		for (let next = this.#readAfter(after); ; ) {
-			const rows = await next;
-			const last = rows.at(-1);
-			if (last === undefined) return;
-			await pace(rows.length);
-			after = rawId(last);
-			next = this.#readAfter(after);
-			// Awaited further up, if this one does not throw first.
-			next.catch(() => undefined);
-			mustHold();
-			await insertRaw(clusters, this.#copy, rows);
-			onRows(rows.length);
-		}
-	}
-
-	/** Copies again what has changed since it was copied, until little changes between two rounds. */
-	async catchUp(): Promise<void> {
-		for (let round = 1; round <= ROUNDS; round++) {
-			if ((await this.catchUpOnce()) < FEW) return;
-		}
-	}
-
-	/** Everything that happened before this was called is in the copy afterwards. Tells how many rows it was. */
-	async catchUpOnce(): Promise<number> {
-		await this.#feed.until(await writeMarker(this.#deps.clusters, this.#sides.moves, this.#row));
-		return this.#copyChanged(this.#sides.source);
-	}
-
-	/** The ids whose rows differ although they have not changed since the comparison began: the copy is wrong. */
-	async verify(): Promise<Buffer[]> {
-		for (let tries = 1; ; tries++) {
-			this.#changed.clear();
-			const { different, complete } = await this.#compareAll();
-			const wrong = await this.#unexplained(different);
-			if (complete || wrong.length > 0) return wrong;
-			if (tries === ROUNDS) throw new Error("the month changes faster than it can be compared");
-		}
-	}
-
-	/** Of the rows that have changed since the comparison: those that differ. With the fence up there may be none. */
-	verifyChanged(): Promise<Buffer[]> {
-		return compareIds(this.#deps.clusters, [this.#sides.source, this.#copy], [...this.#changed.values()]);
-	}
-
 	/** Gives the copy its final name. */
 	async finish(): Promise<Target> {
 		this.#deps.mustHold();
-		this.#copy = await finishCopy(this.#sides.place, this.#copy);
-		return this.#copy;
-	}
-
-	/** After the source was renamed to `away`: copies what was written while the fence was not up, and tells how many rows that was. */
-	async settle(away: Target): Promise<number> {
-		await this.#feed.untilRenamed();
-		this.#changed.clear();
-		const many = await this.#copyChanged(away);
-		const wrong = await compareIds(this.#deps.clusters, [away, this.#copy], [...this.#changed.values()]);
-		if (wrong.length > 0) throw new Error(`${wrong.length} late rows of ${away.collection} did not reach the archive`);
-		return many;
-	}
-
-	close(): Promise<void> {
-		return this.#feed.close();
-	}
-
-	async #lastCopied(): Promise<Buffer | null> {
-		const { cluster, database } = this.#copy;
-		const command = { find: this.#copy.collection, sort: { _id: -1 }, limit: 1, batchSize: 1 };
-		const [row] = await this.#deps.clusters.at(cluster).readRaw(database, command);
-		return row === undefined ? null : rawId(row);
-	}
-
-	#readAfter(after: Buffer | null): Promise<RawRow[]> {
-		return readRaw(this.#deps.clusters, this.#sides.source, after, CHUNK);
-	}
-
-	async #copyChanged(from: Target): Promise<number> {
-		const ids = this.#feed.take();
-		for (const id of ids) this.#changed.set(id.toString("latin1"), id);
-		await recopy(this.#deps, from, this.#copy, ids);
-		return ids.length;
-	}
-
-	#compareAll(): Promise<Comparison> {
-		return compareAll(this.#deps.clusters, [this.#sides.source, this.#copy], this.#deps.pace);
-	}
-
-	/** A row may have changed between the reads of its two sides: then it is among the changes. */
-	async #unexplained(different: Buffer[]): Promise<Buffer[]> {
-		await this.catchUpOnce();
-		return different.filter((id) => !this.#changed.has(id.toString("latin1")));
-	}
-}
-
-/** Puts the rows of these ids, as they are now, into the copy. */
-export async function recopy(
-	{ clusters, mustHold }: Pick<CopyDeps, "clusters" | "mustHold">,
-	from: Target,
-	to: Target,
-	ids: Buffer[],
-): Promise<void> {
-	for (let at = 0; at < ids.length; at += CHUNK) {
-		const some = ids.slice(at, at + CHUNK);
-		const rows = await readRawByIds(clusters, from, some);
-		mustHold();
-		await replaceRaw(clusters, to, some, rows);
+		this.#pair.copy = await finishCopy(this.#place, this.#pair.copy);
+		return this.#pair.copy;
 	}
 }

@@ -1,0 +1,178 @@
+import type { Target } from "../domain/routing.ts";
+import type { ChangeFeed } from "./change-feed.ts";
+import type { Clusters } from "./clusters.ts";
+import { compareAll, compareIds } from "./compare.ts";
+import { type MoveRow, writeMarker } from "./moves.ts";
+import { insertRaw, type RawRow, rawId, readRaw, readRawByIds, replaceRaw } from "./raw-rows.ts";
+
+/** Making copies of collections that are equal to their sources, while the sources are written to. */
+
+export interface CopyDeps {
+	clusters: Clusters;
+	/** Waits until so many more rows may be read. */
+	pace: (rows: number) => Promise<void>;
+	/** Throws when this process may go on no longer. Asked before every write to a copy. */
+	mustHold: () => void;
+	onRows: (many: number) => void;
+}
+
+/** A collection and its copy; both are looked up anew at each use, because copies get other names. */
+export interface Pair {
+	source: Target;
+	copy: Target;
+}
+
+/** Rows of one collection that differ although they have not changed meanwhile. */
+export interface WrongRows {
+	collection: string;
+	ids: Buffer[];
+}
+
+const CHUNK = 2_000;
+/** Fewer changes than that in one round: the rest can be caught up inside the fence. */
+const FEW = 500;
+const ROUNDS = 20;
+
+export class LiveCopy {
+	readonly #deps: CopyDeps;
+	readonly #moves: Target;
+	readonly #row: MoveRow;
+	readonly #feed: ChangeFeed;
+	readonly #pairs: Pair[];
+	/** By collection: ids that have changed since its last whole comparison began. */
+	readonly #changed = new Map<string, Map<string, Buffer>>();
+
+	constructor(deps: CopyDeps, moves: Target, row: MoveRow, feed: ChangeFeed, pairs: Pair[]) {
+		this.#deps = deps;
+		this.#moves = moves;
+		this.#row = row;
+		this.#feed = feed;
+		this.#pairs = pairs;
+	}
+
+	/** Copies what is still missing, in the order of `_id`: an earlier attempt's last row is where it goes on. */
+	async copyRows(): Promise<void> {
+		for (const pair of this.#pairs) await copyMissing(this.#deps, pair);
+	}
+
+	/** Copies again what has changed since it was copied, until little changes between two rounds. */
+	async catchUp(): Promise<void> {
+		for (let round = 1; round <= ROUNDS; round++) {
+			if ((await this.catchUpOnce()) < FEW) return;
+		}
+	}
+
+	/** Everything that happened before this was called is in the copies afterwards. Tells how many rows it was. */
+	async catchUpOnce(): Promise<number> {
+		await this.#feed.until(await writeMarker(this.#deps.clusters, this.#moves, this.#row));
+		return this.#copyChanged(({ source }) => source);
+	}
+
+	/** Rows that differ although they have not changed since their comparison began: then the copy is wrong. */
+	async verify(): Promise<WrongRows[]> {
+		const wrong: WrongRows[] = [];
+		for (const pair of this.#pairs) {
+			const ids = await this.#verifyPair(pair);
+			if (ids.length > 0) wrong.push({ collection: pair.source.collection, ids });
+		}
+		return wrong;
+	}
+
+	/** Of the rows that have changed since the comparison: those that differ. With the fence up there may be none. */
+	async verifyChanged(): Promise<WrongRows[]> {
+		return this.#differing(({ source }) => source);
+	}
+
+	/** After the sources were renamed: copies what was written while a fence was not up, and tells how many rows that was. */
+	async settle(awayOf: (pair: Pair) => Target): Promise<number> {
+		for (const { source } of this.#pairs) await this.#feed.untilRenamed(source.collection);
+		this.#changed.clear();
+		const many = await this.#copyChanged(awayOf);
+		const [wrong] = await this.#differing(awayOf);
+		if (wrong !== undefined) throw new Error(`late rows of ${wrong.collection} did not reach their copy`);
+		return many;
+	}
+
+	close(): Promise<void> {
+		return this.#feed.close();
+	}
+
+	/** A row may have changed between the reads of its two sides: then it is among the changes. */
+	async #verifyPair(pair: Pair): Promise<Buffer[]> {
+		for (let tries = 1; ; tries++) {
+			this.#changed.delete(pair.source.collection);
+			const { different, complete } = await compareAll(this.#deps.clusters, [pair.source, pair.copy], this.#deps.pace);
+			await this.catchUpOnce();
+			const changed = this.#changedOf(pair);
+			const wrong = different.filter((id) => !changed.has(id.toString("latin1")));
+			if (complete || wrong.length > 0) return wrong;
+			if (tries === ROUNDS) throw new Error(`${pair.source.collection} changes faster than it can be compared`);
+		}
+	}
+
+	async #differing(from: (pair: Pair) => Target): Promise<WrongRows[]> {
+		const wrong: WrongRows[] = [];
+		for (const pair of this.#pairs) {
+			const sides: [Target, Target] = [from(pair), pair.copy];
+			const ids = await compareIds(this.#deps.clusters, sides, [...this.#changedOf(pair).values()]);
+			if (ids.length > 0) wrong.push({ collection: pair.source.collection, ids });
+		}
+		return wrong;
+	}
+
+	async #copyChanged(from: (pair: Pair) => Target): Promise<number> {
+		let many = 0;
+		for (const pair of this.#pairs) {
+			const ids = this.#feed.take(pair.source.collection);
+			const changed = this.#changedOf(pair);
+			for (const id of ids) changed.set(id.toString("latin1"), id);
+			await recopy(this.#deps, from(pair), pair.copy, ids);
+			many += ids.length;
+		}
+		return many;
+	}
+
+	#changedOf({ source: { collection } }: Pair): Map<string, Buffer> {
+		const known = this.#changed.get(collection) ?? new Map<string, Buffer>();
+		this.#changed.set(collection, known);
+		return known;
+	}
+}
+
+async function copyMissing(deps: CopyDeps, pair: Pair): Promise<void> {
+	const { clusters, pace, mustHold, onRows } = deps;
+	const readAfter = (after: Buffer | null): Promise<RawRow[]> => readRaw(clusters, pair.source, after, CHUNK);
+	for (let next = readAfter(await lastCopied(deps, pair.copy)); ; ) {
+		const rows = await next;
+		const last = rows.at(-1);
+		if (last === undefined) return;
+		await pace(rows.length);
+		next = readAfter(rawId(last));
+		// Awaited further up, if this one does not throw first.
+		next.catch(() => undefined);
+		mustHold();
+		await insertRaw(clusters, pair.copy, rows);
+		onRows(rows.length);
+	}
+}
+
+async function lastCopied({ clusters }: CopyDeps, { cluster, database, collection }: Target): Promise<Buffer | null> {
+	const command = { find: collection, sort: { _id: -1 }, limit: 1, batchSize: 1 };
+	const [row] = await clusters.at(cluster).readRaw(database, command);
+	return row === undefined ? null : rawId(row);
+}
+
+/** Puts the rows of these ids, as they are now, into the copy. */
+export async function recopy(
+	{ clusters, mustHold }: Pick<CopyDeps, "clusters" | "mustHold">,
+	from: Target,
+	to: Target,
+	ids: Buffer[],
+): Promise<void> {
+	for (let at = 0; at < ids.length; at += CHUNK) {
+		const some = ids.slice(at, at + CHUNK);
+		const rows = await readRawByIds(clusters, from, some);
+		mustHold();
+		await replaceRaw(clusters, to, some, rows);
+	}
+}
