@@ -16,6 +16,8 @@ export interface CollectionPlace {
 
 export interface AwaySource {
 	uuid: string;
+	/** Where it is, if its shard has moved since; else with its shard. */
+	cluster?: string;
 	/** When the map was switched, ISO. */
 	since: string;
 	/** True once it was found equal to its copy with nobody writing to it any more: only then may it be dropped. */
@@ -23,7 +25,7 @@ export interface AwaySource {
 }
 
 /** What one process at a time may do with a shard. */
-export const DUTIES = ["archive", "drop", "erase", "lift"] as const;
+export const DUTIES = ["archive", "drop", "erase", "lift", "move"] as const;
 export type DutyKind = (typeof DUTIES)[number];
 
 /** Who is doing what with a shard; whoever takes over raises the epoch, and every change of the map is made on the holder's own. */
@@ -43,6 +45,19 @@ export interface ShardPlace {
 	/** The highest epoch given so far; none is 0. */
 	epoch?: number;
 	duty?: Duty;
+	/** What stands where the shard was before, renamed and kept for a while. */
+	left?: LeftShard[];
+}
+
+/** The collections of a shard that has moved, on the cluster that it has left: `left_e5_users`. */
+export interface LeftShard {
+	cluster: string;
+	/** Of the move. */
+	epoch: number;
+	/** When the map was switched, ISO. */
+	since: string;
+	/** True once all were renamed and nothing was written to them behind the last look: only then may they be dropped. */
+	settled: boolean;
 }
 
 /** What a cluster holds beside its shards (ledger days, …), by collection name. */

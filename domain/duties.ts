@@ -50,6 +50,7 @@ export function withPlace(
 	return next;
 }
 
-function nextVersion(map: RoutingMap, now: Date): RoutingMap {
+/** A copy of the map with the next version, to be changed. */
+export function nextVersion(map: RoutingMap, now: Date): RoutingMap {
 	return { ...structuredClone(map), version: map.version + 1, changedAt: now.toISOString() };
 }

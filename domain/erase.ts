@@ -1,10 +1,11 @@
-import { ARCHIVE_HOLDINGS, type Holding, holdingOf, SHARD_HOLDINGS } from "./holdings.ts";
+import { ARCHIVE_HOLDINGS, type Holding, holdingOf, movedName, SHARD_HOLDINGS } from "./holdings.ts";
 import { ID_BYTES, idTimeMs } from "./ids.ts";
 import { MARGIN_MS } from "./low-watermark.ts";
 
 /** What an erase takes away: which collections it looks into, which rows are the customer's, which ids of a ledger row. */
 
-type ShardKind = keyof typeof SHARD_HOLDINGS | keyof typeof ARCHIVE_HOLDINGS;
+/** Of rows: a collection that is moving, or was left behind, holds those of the kind that its name goes on with. */
+type ShardKind = Exclude<keyof typeof SHARD_HOLDINGS, "incoming" | "left"> | keyof typeof ARCHIVE_HOLDINGS;
 
 /** By what the rows of a kind are known as the customer's; null: the kind holds nothing of a customer. */
 const OWNED_BY: Record<ShardKind, "slot" | "key" | "failure" | "user" | null> = {
@@ -41,8 +42,10 @@ export function sweptOfArchive(names: string[]): Swept[] {
 function sweptAmong(holdings: Record<string, Holding>, names: string[], labelOf: (kind: ShardKind) => string): Swept[] {
 	const order = Object.keys(OWNED_BY);
 	const swept = names.flatMap((name) => {
-		const kind = holdingOf(holdings, name)?.kind as ShardKind | undefined;
-		return kind === undefined || OWNED_BY[kind] === null ? [] : [{ name, kind, label: labelOf(kind) }];
+		const moved = movedName(name);
+		const kind = holdingOf(holdings, moved?.name ?? name)?.kind as ShardKind | undefined;
+		if (kind === undefined || OWNED_BY[kind] === null) return [];
+		return [{ name, kind, label: moved?.kind ?? labelOf(kind) }];
 	});
 	return swept.sort((one, other) => order.indexOf(one.kind) - order.indexOf(other.kind));
 }

@@ -6,7 +6,8 @@ import { addDays, dayOf, dayStartMs, daysBefore, daysFrom, daysUntil, type Month
  */
 export interface Holding {
 	kind: string;
-	period: "month" | "day" | "none";
+	/** `any`: one of another kind, whose name follows an epoch: `left_e5_users`. */
+	period: "month" | "day" | "none" | "any";
 	/** WiredTiger settings; 8 KB leaves where inserts are random (measured: more inserts per second once the data outgrows the cache). */
 	engine: string | null;
 	/** How many periods are made ahead of time; -1: not even the current one. */
@@ -39,6 +40,10 @@ export const SHARD_HOLDINGS = {
 	moves: { kind: "moves", period: "none", engine: null, ahead: 0 },
 	/** The source of an archived month, renamed away and kept for a while before it is dropped. Never made, only renamed. */
 	away: { kind: "away", period: "month", engine: null, ahead: -1 },
+	/** On the cluster that a shard is moving to: a collection that is being filled, by whoever has the epoch. */
+	incoming: { kind: "incoming", period: "any", engine: null, ahead: -1 },
+	/** On the cluster that a shard has left: kept for a while. Never made, only renamed. */
+	left: { kind: "left", period: "any", engine: null, ahead: -1 },
 } as const satisfies Record<string, Holding>;
 
 /** On the shard's archive cluster, in a database of their own (`alarm_a07`), so that it may be a service cluster too. */
@@ -83,6 +88,23 @@ export function archiveDatabase(shard: number): string {
 
 export function awayOf(month: Month): string {
 	return `away_${month}`;
+}
+
+/** Of the collection `name` while its shard moves, at the target. */
+export function incomingOf(name: string, epoch: number): string {
+	return `incoming_e${epoch}_${name}`;
+}
+
+/** Of the collection `name` after its shard has moved, at the source. */
+export function leftOf(name: string, epoch: number): string {
+	return `left_e${epoch}_${name}`;
+}
+
+/** The name behind an `incoming_` or `left_`, and its epoch; null for any other. */
+export function movedName(name: string): { kind: "incoming" | "left"; epoch: number; name: string } | null {
+	const [, kind, epoch, inner] = /^(incoming|left)_e(\d+)_(.+)$/.exec(name) ?? [];
+	if (kind === undefined || inner === undefined) return null;
+	return { kind: kind as "incoming" | "left", epoch: Number(epoch), name: inner };
 }
 
 export function copyOf(month: Month, epoch: number): string {
@@ -151,6 +173,7 @@ export function due(holdings: Record<string, Holding>, nowMs: number): { name: s
 }
 
 function periodsOf(holding: Holding, nowMs: number): string[] {
+	if (holding.ahead < 0) return [];
 	if (holding.period === "none") return [holding.kind];
 	const periods = holding.period === "month" ? monthsFrom(nowMs, holding.ahead) : daysFrom(nowMs, holding.ahead);
 	return periods.map((period) => `${holding.kind}_${period}`);
@@ -161,8 +184,16 @@ export function holdingOf(holdings: Record<string, Holding>, name: string): Hold
 	return Object.values(holdings).find((holding) => namePattern(holding).test(name)) ?? null;
 }
 
+const MONTH_SUFFIX = "_\\d{4}_\\d\\d";
+const DAY_SUFFIX = "_\\d{4}_\\d\\d_\\d\\d";
+
 function namePattern({ kind, period, epoch }: Holding): RegExp {
-	const suffix = { none: "", month: "_\\d{4}_\\d\\d", day: "_\\d{4}_\\d\\d_\\d\\d" }[period];
+	const suffix = {
+		none: "",
+		month: MONTH_SUFFIX,
+		day: DAY_SUFFIX,
+		any: `_e\\d+_[a-z]+(${DAY_SUFFIX}|${MONTH_SUFFIX}|)`,
+	}[period];
 	return new RegExp(`^${kind}${suffix}${epoch ? "_e\\d+" : ""}$`);
 }
 

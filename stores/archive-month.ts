@@ -49,7 +49,15 @@ export const ARCHIVE_STEPS = [
 ] as const;
 export type ArchiveStep = (typeof ARCHIVE_STEPS)[number];
 
-export type RefusalCode = "COPY_DIFFERS" | "MONTH_UNKNOWN" | "MONTH_TOO_YOUNG" | "MONTH_DROPPED" | "NOT_ARCHIVED";
+export type RefusalCode =
+	| "CLUSTER_UNKNOWN"
+	| "COPY_DIFFERS"
+	| "FENCE_LIFTED"
+	| "MONTH_DROPPED"
+	| "MONTH_TOO_YOUNG"
+	| "MONTH_UNKNOWN"
+	| "NOT_ARCHIVED"
+	| "TARGET_NOT_EMPTY";
 
 /** Not to be tried again by itself: somebody has to look. */
 export class MoveRefused extends Error {
@@ -150,7 +158,7 @@ class MonthMover {
 		await this.#renameAway(source.uuid);
 		yield "renamed";
 		await copy.settle(() => this.#away(source.uuid));
-		await this.#markSettled(source);
+		await this.#markSettled();
 		yield "settled";
 	}
 
@@ -166,7 +174,7 @@ class MonthMover {
 			// Nobody writes to the archive: the source is right.
 			await recopy({ clusters, mustHold: () => this.#duty.mustHold() }, ...sides, left.different);
 		}
-		await this.#markSettled({ ...this.#source(), uuid });
+		await this.#markSettled();
 		yield "settled";
 	}
 
@@ -234,7 +242,8 @@ class MonthMover {
 		const { shard, map } = this.#duty;
 		const { cluster, collections } = shardPlace(map, shard);
 		const { uuid = "", tier = "moving", away } = collections[this.#name] ?? {};
-		return { cluster, database: shardDatabase(shard), collection: this.#name, uuid: away?.uuid ?? uuid, tier };
+		const at = { cluster: away?.cluster ?? cluster, database: shardDatabase(shard) };
+		return { ...at, collection: this.#name, uuid: away?.uuid ?? uuid, tier };
 	}
 
 	#away(uuid: string): Target {
@@ -249,8 +258,8 @@ class MonthMover {
 		await renameCollection(this.#deps.clusters.at(cluster), database, from, awayOf(this.#month));
 	}
 
-	async #markSettled(source: Target): Promise<void> {
-		await endMove(this.#deps.clusters, movesOf(this.#duty.map, this.#duty.shard), source);
+	async #markSettled(): Promise<void> {
+		await endMove(this.#deps.clusters, movesOf(this.#duty.map, this.#duty.shard), this.#name);
 		const place = this.#duty.place(this.#name);
 		if (place?.away === undefined) return;
 		await this.#duty.setPlace(this.#name, { ...place, away: { ...place.away, settled: true } });

@@ -54,7 +54,7 @@ async function dropOne({ clusters }: DutyDeps, duty: HeldDuty, { name, uuid }: K
 	const place = duty.place(name);
 	// Another was here between the look and the duty.
 	if (place?.away?.uuid !== uuid || !place.away.settled) return false;
-	const cluster = clusters.at(shardPlace(duty.map, duty.shard).cluster);
+	const cluster = clusters.at(place.away.cluster ?? shardPlace(duty.map, duty.shard).cluster);
 	duty.mustHold();
 	await dropCollection(cluster, shardDatabase(duty.shard), awayOf(monthOfCollection(name) ?? ""), uuid);
 	const { away: _, ...rest } = place;

@@ -58,7 +58,7 @@ export async function takeDuty(
 	const given = (map: RoutingMap) => withDuty(map, shard, { kind, run, holder: node }, new Date(nowMs()));
 	const map = (await changeMap(clusters, given)) as RoutingMap;
 	onMap(map);
-	return new HeldDuty(deps, { cluster, shard, holder, duty: dutyOf(map, shard) as Duty }, map, lease);
+	return new HeldDuty(deps, { leases: [cluster], shard, holder, duty: dutyOf(map, shard) as Duty }, map, lease);
 }
 
 function leaseOf(shard: number): string {
@@ -66,7 +66,8 @@ function leaseOf(shard: number): string {
 }
 
 interface Hold {
-	cluster: Cluster;
+	/** Where the lease is held. */
+	leases: Cluster[];
 	shard: number;
 	holder: string;
 	duty: Duty;
@@ -113,12 +114,26 @@ export class HeldDuty {
 		await this.#change((map) => withPlace(map, this.shard, this.epoch, name, place, this.#now()));
 	}
 
+	/** A change of the map of any other kind; null from `decide`: the duty has passed to another. @throws {DutyLost} */
+	async changeMap(decide: (map: RoutingMap) => RoutingMap | null): Promise<void> {
+		this.mustHold();
+		await this.#change(decide);
+	}
+
+	/** Holds the lease on another cluster, too: where the shard will be looked for when it has moved. False while another has it. */
+	async holdAlsoOn(cluster: Cluster): Promise<boolean> {
+		const { leases, holder } = this.#hold;
+		const lease = await takeLease(cluster, leaseOf(this.shard), holder, this.#leaseMs);
+		if (lease !== null && !leases.includes(cluster)) leases.push(cluster);
+		return lease !== null;
+	}
+
 	/** Gives the duty back, if it still is ours. */
 	async release(): Promise<void> {
 		this.abandon();
 		await this.#change((map) => withoutDuty(map, this.shard, this.epoch, this.#now())).catch(unlessLost);
-		const { cluster, holder } = this.#hold;
-		await releaseLease(cluster, leaseOf(this.shard), holder);
+		const { leases, holder } = this.#hold;
+		await Promise.all(leases.map((cluster) => releaseLease(cluster, leaseOf(this.shard), holder)));
 	}
 
 	/** Lets the lease run out, as a process does that dies. */
@@ -139,11 +154,13 @@ export class HeldDuty {
 	}
 
 	async #renew(): Promise<void> {
-		const { cluster, holder } = this.#hold;
+		const { leases, holder } = this.#hold;
 		// A lease that ran out may have been another's since: it is never taken back.
 		if (performance.now() > this.#untilMs) return this.abandon();
-		const lease = await takeLease(cluster, leaseOf(this.shard), holder, this.#leaseMs).catch(() => null);
-		if (lease !== null && this.#timer !== null) this.#untilMs = lease.untilMs;
+		const renewed = leases.map((cluster) => takeLease(cluster, leaseOf(this.shard), holder, this.#leaseMs));
+		const held = await Promise.all(renewed).catch(() => [null]);
+		const untilMs = Math.min(...held.map((lease) => lease?.untilMs ?? 0));
+		if (this.#timer !== null && untilMs > 0) this.#untilMs = untilMs;
 	}
 }
 

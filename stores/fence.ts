@@ -1,6 +1,6 @@
 import type { Document } from "mongodb";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { monthOfCollection, shardDatabase } from "../domain/holdings.ts";
+import { shardDatabase } from "../domain/holdings.ts";
 import { shardPlace, type Target } from "../domain/routing.ts";
 import { MOVED } from "../domain/verdicts.ts";
 import type { Clusters } from "./clusters.ts";
@@ -9,7 +9,7 @@ import { MAJORITY } from "./documents.ts";
 import { type DutyDeps, type HeldDuty, takeDuty } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
 
-/** The database itself rejects inserts and updates of a month (121), whatever map their sender has. Deletes pass. */
+/** The database itself rejects inserts and updates of a collection (121), whatever map their sender has. Deletes pass. */
 
 export function setFence(clusters: Clusters, target: Target): Promise<void> {
 	return setValidator(clusters, target, { $expr: false });
@@ -37,7 +37,7 @@ export async function liftDeadFences(deps: DutyDeps): Promise<{ lifted: string[]
 }
 
 async function liftOfShard(deps: DutyDeps, map: RoutingMap, shard: number): Promise<string[]> {
-	if ((await fencedMonths(deps.clusters, map, shard)).length === 0) return [];
+	if ((await fencedOf(deps.clusters, map, shard)).length === 0) return [];
 	// Null: whoever has fenced it is alive.
 	const duty = await takeDuty(deps, shard, { kind: "lift", run: "lift" });
 	if (duty === null) return [];
@@ -50,7 +50,7 @@ async function liftOfShard(deps: DutyDeps, map: RoutingMap, shard: number): Prom
 
 /** Looked up again: on the epoch that is ours now, nobody else sets or switches anything. */
 async function liftUnder(clusters: Clusters, duty: HeldDuty): Promise<string[]> {
-	const fenced = await fencedMonths(clusters, duty.map, duty.shard);
+	const fenced = await fencedOf(clusters, duty.map, duty.shard);
 	for (const target of fenced) {
 		duty.mustHold();
 		await liftFence(clusters, target).catch(unlessMoved);
@@ -59,8 +59,8 @@ async function liftUnder(clusters: Clusters, duty: HeldDuty): Promise<string[]> 
 	return fenced.map(({ database, collection }) => `${database}.${collection}`);
 }
 
-/** Months of the service tier that reject writes. One that the map has switched is fenced for good. */
-async function fencedMonths(clusters: Clusters, map: RoutingMap, shard: number) {
+/** Collections of the service tier that reject writes. One that the map has switched is fenced for good. */
+async function fencedOf(clusters: Clusters, map: RoutingMap, shard: number) {
 	const { cluster, collections } = shardPlace(map, shard);
 	const database = shardDatabase(shard);
 	const reply = await clusters.at(cluster).read(database, { listCollections: 1, cursor: { batchSize: 1_000 } });
@@ -68,7 +68,7 @@ async function fencedMonths(clusters: Clusters, map: RoutingMap, shard: number) 
 	return found.flatMap(({ name, options }): Target[] => {
 		const place = collections[name];
 		const isFenced = options.validator !== undefined && Object.keys(options.validator).length > 0;
-		if (!isFenced || monthOfCollection(name) === null || place === undefined) return [];
+		if (!isFenced || place === undefined) return [];
 		const { tier, uuid } = place;
 		return tier === "service" || tier === "moving" ? [{ cluster, database, collection: name, uuid, tier }] : [];
 	});

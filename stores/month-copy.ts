@@ -2,7 +2,7 @@ import type { Target } from "../domain/routing.ts";
 import { type CopyPlace, dropCopies, finishCopy, makeCopy, takeOverCopy } from "./archive-copies.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { type CopyDeps, LiveCopy, type Pair } from "./live-copy.ts";
-import { beginMove, type MoveRow, readMove } from "./moves.ts";
+import { beginMove, type Moved, type MoveRow, readMove } from "./moves.ts";
 
 /** The copy of one month on its archive cluster. */
 
@@ -36,8 +36,8 @@ export class MonthCopy extends LiveCopy {
 
 	/** Goes on with the copy of an earlier attempt if its changes can still be told, else begins a new one. */
 	static async begin(deps: CopyDeps, sides: Sides): Promise<MonthCopy> {
-		const { source, moves, place, epoch, fresh } = sides;
-		const row = fresh ? null : await readMove(deps.clusters, moves, source);
+		const { moves, place, epoch, fresh } = sides;
+		const row = fresh ? null : await readMove(deps.clusters, moves, movedIn(sides));
 		const copy = row === null ? null : await takeOverCopy(place, epoch);
 		if (row !== null && copy !== null) return new MonthCopy(deps, sides, row, copy);
 		return MonthCopy.#fromNothing(deps, sides);
@@ -46,7 +46,7 @@ export class MonthCopy extends LiveCopy {
 	static async #fromNothing(deps: CopyDeps, sides: Sides): Promise<MonthCopy> {
 		deps.mustHold();
 		await dropCopies(sides.place);
-		const row = await beginMove(deps.clusters, sides.moves, sides.source);
+		const row = await beginMove(deps.clusters, sides.moves, movedIn(sides));
 		return new MonthCopy(deps, sides, row, await makeCopy(sides.place, sides.epoch));
 	}
 
@@ -56,4 +56,8 @@ export class MonthCopy extends LiveCopy {
 		this.#pair.copy = await finishCopy(this.#place, this.#pair.copy);
 		return this.#pair.copy;
 	}
+}
+
+function movedIn({ source }: Sides): Moved {
+	return { _id: source.collection, source: source.uuid };
 }

@@ -15,7 +15,14 @@ export interface MoveRow {
 	since: Timestamp;
 	/** Written again and again, and looked for among the changes. */
 	marker: string;
+	/** Of a whole shard: the cluster that it moves to. */
+	to?: string;
+	/** The copies are about to get, or have got, their final names. */
+	finishing?: boolean;
 }
+
+/** The row of a move of the whole shard. */
+export const WHOLE_SHARD = "shard";
 
 /** Where the rows of a shard's moves lie. */
 export function movesOf(map: RoutingMap, shard: number): Target {
@@ -24,8 +31,11 @@ export function movesOf(map: RoutingMap, shard: number): Target {
 	return target;
 }
 
-export async function readMove(clusters: Clusters, moves: Target, source: Target): Promise<MoveRow | null> {
-	const [row] = await findIn<MoveRow>(clusters, moves, { _id: source.collection, source: source.uuid }, 1);
+/** What is moved: a month, by its name and UUID; or the whole shard. */
+export type Moved = Pick<MoveRow, "_id" | "source" | "to">;
+
+export async function readMove(clusters: Clusters, moves: Target, { _id, source }: Moved): Promise<MoveRow | null> {
+	const [row] = await findIn<MoveRow>(clusters, moves, { _id, source }, 1);
 	return row ?? null;
 }
 
@@ -33,11 +43,17 @@ export async function readMove(clusters: Clusters, moves: Target, source: Target
  * Begins anew, from now on. The moment is asked for before the row is written with a majority: what happened before it is then safe on a
  * majority, and read by the copy; what happens from it on is among the changes.
  */
-export async function beginMove(clusters: Clusters, moves: Target, source: Target): Promise<MoveRow> {
-	const { operationTime } = await clusters.at(source.cluster).command("admin", { ping: 1 });
-	const row = { _id: source.collection, source: source.uuid, since: operationTime as Timestamp, marker: "" };
+export async function beginMove(clusters: Clusters, moves: Target, moved: Moved): Promise<MoveRow> {
+	const { operationTime } = await clusters.at(moves.cluster).command("admin", { ping: 1 });
+	const row = { ...moved, since: operationTime as Timestamp, marker: "" };
 	await put(clusters, moves, row);
 	return row;
+}
+
+/** Says beforehand that the copies will have their final names: whoever goes on must know them for copies. */
+export function announceFinish(clusters: Clusters, moves: Target, row: MoveRow): Promise<void> {
+	row.finishing = true;
+	return put(clusters, moves, row);
 }
 
 /** Writes a marker that was never written before, and tells it. */
@@ -47,8 +63,8 @@ export async function writeMarker(clusters: Clusters, moves: Target, row: MoveRo
 	return marker;
 }
 
-export function endMove(clusters: Clusters, moves: Target, source: Target): Promise<void> {
-	return deleteOne(clusters, moves, { _id: source.collection });
+export function endMove(clusters: Clusters, moves: Target, _id: string): Promise<void> {
+	return deleteOne(clusters, moves, { _id });
 }
 
 async function put(clusters: Clusters, moves: Target, row: MoveRow): Promise<void> {

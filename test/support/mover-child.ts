@@ -3,17 +3,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { readConfig } from "../../config.ts";
 import { archiveMonth } from "../../stores/archive-month.ts";
 import { Clusters } from "../../stores/clusters.ts";
+import { moveShard } from "../../stores/move-shard.ts";
 
 /** A mover in a process of its own, which tells each step and then waits for a word: so it can be killed or frozen between any two. */
 
-interface Order {
-	shard: number;
-	month: string;
-	leaseMs: number;
-}
+export type Order = { shard: number } & ({ month: string } | { to: string });
 
 async function main(): Promise<void> {
-	const { shard, month, leaseMs } = JSON.parse(process.env.ORDER ?? "") as Order;
+	const order = JSON.parse(process.env.ORDER ?? "") as Order & { leaseMs: number };
 	const clusters = new Clusters(readConfig(process.env));
 	const words = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 	const deps = {
@@ -21,13 +18,15 @@ async function main(): Promise<void> {
 		node: `child-${process.pid}`,
 		onMap: () => undefined,
 		nowMs: Date.now,
-		leaseMs,
+		leaseMs: order.leaseMs,
 		pace: async () => undefined,
 		onProgress: () => undefined,
 		onError: (error: unknown) => console.log(`trouble ${error}`),
 	};
+	const begun = () =>
+		"to" in order ? moveShard(deps, { run: "child", ...order }) : archiveMonth(deps, { run: "child", ...order });
 	const move = async () => {
-		for await (const step of archiveMonth(deps, { run: "child", shard, month })) {
+		for await (const step of begun()) {
 			console.log(`step ${step}`);
 			await words.next();
 		}

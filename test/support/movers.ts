@@ -3,6 +3,7 @@ import { createInterface } from "node:readline";
 import { endOf } from "../../ops/embedded/server-process.ts";
 import type { MoveDeps } from "../../stores/archive-month.ts";
 import type { Clusters } from "../../stores/clusters.ts";
+import type { Order } from "./mover-child.ts";
 import type { TestServers } from "./servers.ts";
 
 /** A mover that is not held up by anything. */
@@ -33,7 +34,7 @@ export interface MoverProcess {
 	kill(): Promise<string>;
 }
 
-export function startMover({ env, dir }: TestServers, order: { shard: number; month: string }): MoverProcess {
+export function startMover({ env, dir }: TestServers, order: Order): MoverProcess {
 	const child = spawn(process.execPath, ["test/support/mover-child.ts"], {
 		env: { ...env, TEST_DIR: dir, ORDER: JSON.stringify({ leaseMs: 1_500, ...order }) },
 		stdio: ["pipe", "pipe", "inherit"],

@@ -1,0 +1,311 @@
+import type { Document } from "mongodb";
+import type { LeftShard } from "../contracts/routing.ts";
+import { hasDuty } from "../domain/duties.ts";
+import { leftOf, movedName, SHARD_HOLDINGS, shardDatabase } from "../domain/holdings.ts";
+import { showId } from "../domain/ids.ts";
+import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
+import { copiedNames, movingNames, withLeft, withMovedShard } from "../domain/shard-move.ts";
+import { renameCollection } from "./archive-copies.ts";
+import { type MoveDeps, MoveRefused } from "./archive-month.ts";
+import { FeedLost } from "./change-feed.ts";
+import type { Cluster } from "./cluster.ts";
+import { dropCollection } from "./collections.ts";
+import { type DutyDeps, DutyLost, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
+import { liftFence, setFence } from "./fence.ts";
+import type { WrongRows } from "./live-copy.ts";
+import { newestMap } from "./map-change.ts";
+import { movesOf } from "./moves.ts";
+import { isMoved } from "./shard-command.ts";
+import { TargetNotEmpty } from "./shard-copies.ts";
+import { ShardCopy } from "./shard-copy.ts";
+
+/**
+ * Moves a whole shard to another cluster while it is read and written: everything in the one list of what a shard holds, but for its
+ * archived months, which stay where they are. The steps are those of a month (`archive-month.ts`); cut off anywhere, it goes on when it is
+ * called again. Going back is a move in the other direction.
+ */
+
+export interface ShardMove {
+	run: string;
+	shard: number;
+	/** Name of the service cluster that it moves to. */
+	to: string;
+	/** Throws away the copies that an earlier attempt has left. */
+	fresh?: boolean;
+}
+
+export const MOVE_STEPS = [
+	"taken",
+	"copied",
+	"caught up",
+	"verified",
+	"fenced",
+	"drained",
+	"switched",
+	"renamed",
+	"settled",
+] as const;
+export type MoveStep = (typeof MOVE_STEPS)[number];
+
+/** One step at a time, each yielded when it is done. @throws {ShardBusy} {DutyLost} {MoveRefused}, and outages: then try again. */
+export async function* moveShard(deps: MoveDeps, work: ShardMove): AsyncGenerator<MoveStep, void, void> {
+	for (let fresh = work.fresh ?? false; ; fresh = true) {
+		try {
+			return yield* attempt(deps, { ...work, fresh });
+		} catch (error) {
+			if (!(error instanceof FeedLost)) throw error;
+			deps.onError(error);
+		}
+	}
+}
+
+async function* attempt(deps: MoveDeps, work: ShardMove): AsyncGenerator<MoveStep, void, void> {
+	const to = deps.clusters.service.get(work.to);
+	if (to === undefined) throw new MoveRefused("CLUSTER_UNKNOWN", `there is no service cluster ${work.to}`);
+	const duty = await takeDuty(deps, work.shard, { kind: "move", run: work.run });
+	if (duty === null) throw new ShardBusy(work.shard);
+	const mover = new ShardMover(deps, duty, to, work.fresh ?? false);
+	try {
+		yield* mover.steps();
+	} catch (error) {
+		if (error instanceof TargetNotEmpty) throw new MoveRefused("TARGET_NOT_EMPTY", error.message);
+		// Another has taken over, and what this process knew has another name.
+		throw isMoved(error) ? new DutyLost(work.shard) : error;
+	} finally {
+		await mover.leave();
+	}
+}
+
+class ShardMover {
+	readonly #deps: MoveDeps;
+	readonly #duty: HeldDuty;
+	readonly #to: Cluster;
+	readonly #fresh: boolean;
+	#copy: ShardCopy | null = null;
+	/** Sources that reject writes by our doing. */
+	#fenced: Target[] = [];
+
+	constructor(deps: MoveDeps, duty: HeldDuty, to: Cluster, fresh: boolean) {
+		this.#deps = deps;
+		this.#duty = duty;
+		this.#to = to;
+		this.#fresh = fresh;
+	}
+
+	async *steps(): AsyncGenerator<MoveStep, void, void> {
+		// What an earlier move has left in its place would stand in the way of this one.
+		yield* this.#settleAll();
+		if (this.#place().cluster === this.#to.name) return;
+		yield* this.#bring();
+		yield* this.#settleAll();
+	}
+
+	async *#bring(): AsyncGenerator<MoveStep, void, void> {
+		const { shard, epoch, map } = this.#duty;
+		if (!(await this.#duty.holdAlsoOn(this.#to))) throw new ShardBusy(shard);
+		const sources = copiedNames(this.#place()).map((name) => shardTarget(map, shard, name) as Target);
+		const copy = await this.#begin(sources);
+		yield "taken";
+		await copy.copyRows();
+		yield "copied";
+		await copy.catchUp();
+		yield "caught up";
+		this.#refuseIfWrong(await copy.verify());
+		await copy.catchUp();
+		yield "verified";
+		await this.#fence(sources);
+		yield "fenced";
+		await copy.catchUpOnce();
+		this.#refuseIfWrong(await copy.verifyChanged());
+		yield "drained";
+		const uuids = await copy.finish();
+		const to = { cluster: this.#to.name, uuids };
+		await this.#duty.changeMap((held) => withMovedShard(held, shard, epoch, to, this.#now()));
+		yield "switched";
+	}
+
+	async #begin(sources: Target[]): Promise<ShardCopy> {
+		const { clusters, pace } = this.#deps;
+		const { shard, epoch, map } = this.#duty;
+		const total = await this.#count(sources);
+		let done = 0;
+		const onRows = (many: number) => {
+			done += many;
+			this.#deps.onProgress({ done, total: Math.max(total, done) });
+		};
+		const deps = { clusters, pace, onRows, mustHold: () => this.#duty.mustHold() };
+		const to = { cluster: this.#to, shard };
+		this.#copy = await ShardCopy.begin(deps, { sources, moves: movesOf(map, shard), to, epoch, fresh: this.#fresh });
+		return this.#copy;
+	}
+
+	async #count(sources: Target[]): Promise<number> {
+		const count = async ({ cluster, database, collection }: Target) =>
+			(await this.#deps.clusters.at(cluster).read(database, { count: collection })).n as number;
+		return (await Promise.all(sources.map(count))).reduce((sum, one) => sum + one, 0);
+	}
+
+	/** All at once: from the first to the switch nobody can write to the shard. */
+	async #fence(sources: Target[]): Promise<void> {
+		this.#duty.mustHold();
+		this.#fenced = sources;
+		await Promise.all(sources.map((source) => setFence(this.#deps.clusters, source)));
+	}
+
+	/** What this move, or an earlier one that was cut off behind its switch, has left: renamed, and looked at once more. */
+	async *#settleAll(): AsyncGenerator<MoveStep, void, void> {
+		for (const left of (this.#place().left ?? []).filter(({ settled }) => !settled)) {
+			await this.#renameLeft(left);
+			yield "renamed";
+			await this.#settle(left);
+			yield "settled";
+		}
+	}
+
+	/** With name and UUID, late commands are answered 361 from here on. Renamed before is as good. */
+	async #renameLeft({ cluster, epoch }: LeftShard): Promise<void> {
+		const { shard } = this.#duty;
+		const found = await collectionsOn(this.#deps.clusters.at(cluster), shard);
+		const names = movingNames({
+			cluster,
+			collections: Object.fromEntries(found.map(({ name, uuid }) => [name, { tier: "service", uuid }])),
+		});
+		for (const name of names.filter(isOfShard)) {
+			const uuid = found.find((one) => one.name === name)?.uuid ?? "";
+			this.#duty.mustHold();
+			await renameCollection(
+				this.#deps.clusters.at(cluster),
+				shardDatabase(shard),
+				{ name, uuid },
+				leftOf(name, epoch),
+			);
+		}
+	}
+
+	/**
+	 * With every fence still standing behind the renames, nothing can have been written behind the last look. A fence can only have been
+	 * lifted by a router that slept in the middle of it: then what was left is kept until somebody has looked.
+	 */
+	async #settle(left: LeftShard): Promise<void> {
+		const found = await collectionsOn(this.#deps.clusters.at(left.cluster), this.#duty.shard);
+		const open = found.filter(({ name, isFenced }) => isLeftBy(left, name) && !isFenced && !isMoves(name));
+		if (open.length > 0)
+			throw new MoveRefused(
+				"FENCE_LIFTED",
+				`${open.map(({ name }) => name).join(", ")} on ${left.cluster} were not fenced to the end; nothing is dropped: compare them with ${this.#place().cluster}`,
+			);
+		const { shard, epoch } = this.#duty;
+		await this.#duty.changeMap((map) => withLeft(map, shard, epoch, { epoch: left.epoch, settled: true }, this.#now()));
+	}
+
+	/** Whether all is done or not: the feed ends, a source that was not switched is free again, and so is the shard. */
+	async leave(): Promise<void> {
+		await this.#copy?.close();
+		try {
+			if (await this.#isToBeFreed()) for (const source of this.#fenced) await liftFence(this.#deps.clusters, source);
+			await this.#duty.release();
+		} catch (error) {
+			// The fences are lifted by any router, and the lease runs out.
+			this.#duty.abandon();
+			if (!(error instanceof DutyLost) && !isMoved(error)) this.#deps.onError(error);
+		}
+	}
+
+	/** Also when nobody knows whether the map was switched, because the answer got lost: by the map as it is now. */
+	async #isToBeFreed(): Promise<boolean> {
+		if (this.#fenced.length === 0) return false;
+		this.#duty.mustHold();
+		const map = await newestMap(this.#deps.clusters);
+		const { shard, epoch } = this.#duty;
+		return hasDuty(map, shard, epoch) && shardPlace(map, shard).cluster === this.#fenced[0]?.cluster;
+	}
+
+	#place() {
+		return shardPlace(this.#duty.map, this.#duty.shard);
+	}
+
+	#now(): Date {
+		return new Date(this.#deps.nowMs());
+	}
+
+	#refuseIfWrong([wrong]: WrongRows[]): void {
+		if (wrong === undefined) return;
+		const named = wrong.ids.slice(0, 5).map(showId).join(", ");
+		throw new MoveRefused(
+			"COPY_DIFFERS",
+			`${wrong.ids.length} rows of the copy of ${wrong.collection}, shard ${this.#duty.shard}, differ from their source: ${named}; nothing was switched or dropped`,
+		);
+	}
+}
+
+/** Drops what moves have left, when it was settled and its grace is over, and tells the names. A shard that is busy comes the next time. */
+export async function dropLeft(deps: DutyDeps, graceMs: number): Promise<{ dropped: string[]; errors: unknown[] }> {
+	const dropped: string[] = [];
+	const errors: unknown[] = [];
+	const { shards } = await newestMap(deps.clusters);
+	for (const [shard, { left = [] }] of shards.entries()) {
+		const isDue = ({ settled, since }: LeftShard) => settled && Date.parse(since) <= deps.nowMs() - graceMs;
+		for (const one of left.filter(isDue)) {
+			await dropLeftOf(deps, shard, one).then(
+				(names) => dropped.push(...names),
+				(error: unknown) => errors.push(error),
+			);
+		}
+	}
+	return { dropped, errors };
+}
+
+async function dropLeftOf(deps: DutyDeps, shard: number, left: LeftShard): Promise<string[]> {
+	const duty = await takeDuty(deps, shard, { kind: "drop", run: "left" });
+	if (duty === null) return [];
+	try {
+		const cluster = deps.clusters.at(left.cluster);
+		const found = (await collectionsOn(cluster, shard)).filter(({ name }) => isLeftBy(left, name));
+		for (const { name, uuid } of found) {
+			duty.mustHold();
+			await dropCollection(cluster, shardDatabase(shard), name, uuid);
+		}
+		await duty.changeMap((map) =>
+			withLeft(map, shard, duty.epoch, { epoch: left.epoch, settled: null }, new Date(deps.nowMs())),
+		);
+		return found.map(({ name }) => `${left.cluster}/${shardDatabase(shard)}.${name}`);
+	} finally {
+		await duty.release();
+	}
+}
+
+interface Found {
+	name: string;
+	uuid: string;
+	isFenced: boolean;
+}
+
+async function collectionsOn(cluster: Cluster, shard: number): Promise<Found[]> {
+	const command = { listCollections: 1, cursor: { batchSize: 1_000 } };
+	const reply = await cluster.read(shardDatabase(shard), command);
+	const found = reply.cursor.firstBatch as {
+		name: string;
+		options: { validator?: Document };
+		info: { uuid: Buffer };
+	}[];
+	return found.map(({ name, options, info }) => ({
+		name,
+		uuid: info.uuid.toString("hex"),
+		isFenced: options.validator !== undefined && Object.keys(options.validator).length > 0,
+	}));
+}
+
+/** Neither the source of an archived month, which has its own time, nor what this or another move has renamed. */
+function isOfShard(name: string): boolean {
+	return movedName(name) === null && !name.startsWith(`${SHARD_HOLDINGS.away.kind}_`);
+}
+
+function isLeftBy({ epoch }: LeftShard, name: string): boolean {
+	const moved = movedName(name);
+	return moved?.kind === "left" && moved.epoch === epoch;
+}
+
+/** Where the markers are written; never fenced. */
+function isMoves(name: string): boolean {
+	return movedName(name)?.name === SHARD_HOLDINGS.moves.kind;
+}

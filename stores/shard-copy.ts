@@ -1,0 +1,71 @@
+import type { Target } from "../domain/routing.ts";
+import { ChangeFeed } from "./change-feed.ts";
+import { type CopyDeps, LiveCopy, type Pair } from "./live-copy.ts";
+import { announceFinish, beginMove, type MoveRow, readMove, WHOLE_SHARD } from "./moves.ts";
+import { dropIncoming, finishIncoming, makeIncoming, type TargetPlace, takeOverAll } from "./shard-copies.ts";
+
+/** The copies of all of a shard's collections on the cluster that it moves to. */
+
+interface Sides {
+	/** What is copied, by name. */
+	sources: Target[];
+	moves: Target;
+	to: Omit<TargetPlace, "mayBeFinished">;
+	epoch: number;
+	/** Throws away what an earlier attempt has left. */
+	fresh: boolean;
+}
+
+export class ShardCopy extends LiveCopy {
+	readonly #deps: CopyDeps;
+	readonly #sides: Sides;
+	readonly #row: MoveRow;
+	readonly #pairs: Pair[];
+	/** Of the collection in which the next move will keep its row: made, and not copied. */
+	#moves: Target;
+
+	private constructor(deps: CopyDeps, sides: Sides, row: MoveRow, pairs: Pair[], moves: Target) {
+		const { cluster, database, collection } = sides.moves;
+		const place = { cluster, database, collections: null, markers: collection };
+		super(deps, sides.moves, row, new ChangeFeed(deps.clusters, place, row.since), pairs);
+		this.#deps = deps;
+		this.#sides = sides;
+		this.#row = row;
+		this.#pairs = pairs;
+		this.#moves = moves;
+	}
+
+	/** Goes on with the copies of an earlier attempt if their changes can still be told, else begins anew. @throws {TargetNotEmpty} */
+	static async begin(deps: CopyDeps, sides: Sides): Promise<ShardCopy> {
+		const { moves, to, epoch, fresh } = sides;
+		const moved = { _id: WHOLE_SHARD, source: moves.uuid, to: to.cluster.name };
+		const found = await readMove(deps.clusters, moves, moved);
+		const known = found?.to === moved.to && !fresh ? found : null;
+		const place = { ...to, mayBeFinished: found?.to === moved.to && found.finishing === true };
+		deps.mustHold();
+		if (known === null) await dropIncoming(place);
+		const row = known ?? (await beginMove(deps.clusters, moves, moved));
+		const names = [...sides.sources.map(({ collection }) => collection), moves.collection];
+		const copies = await takeOverAll(place, names, epoch);
+		const copyOf = async (name: string) => copies.get(name) ?? makeIncoming(place, name, epoch);
+		const pairs: Pair[] = [];
+		for (const source of sides.sources) pairs.push({ source, copy: await copyOf(source.collection) });
+		return new ShardCopy(deps, sides, row, pairs, await copyOf(moves.collection));
+	}
+
+	/** Gives all copies their final names, and tells their UUIDs. Announced before, so that whoever goes on knows them. */
+	async finish(): Promise<Map<string, string>> {
+		await announceFinish(this.#deps.clusters, this.#sides.moves, this.#row);
+		const place = { ...this.#sides.to, mayBeFinished: true };
+		const uuids = new Map<string, string>();
+		const finished = async (name: string, copy: Target) => {
+			this.#deps.mustHold();
+			const target = await finishIncoming(place, name, copy);
+			uuids.set(name, target.uuid);
+			return target;
+		};
+		for (const pair of this.#pairs) pair.copy = await finished(pair.source.collection, pair.copy);
+		this.#moves = await finished(this.#sides.moves.collection, this.#moves);
+		return uuids;
+	}
+}

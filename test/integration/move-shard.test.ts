@@ -1,0 +1,224 @@
+import type { CollectionInfo, Document } from "mongodb";
+import type { RoutingMap } from "../../contracts/routing.ts";
+import { alarmsOf, keysOf, leftOf, movedName, shardDatabase } from "../../domain/holdings.ts";
+import { showId } from "../../domain/ids.ts";
+import { addMonths, dayOf, monthOf } from "../../domain/periods.ts";
+import { shardTarget, type Target } from "../../domain/routing.ts";
+import type { Slot } from "../../domain/rows.ts";
+import type { MoveDeps } from "../../stores/archive-month.ts";
+import { Clusters } from "../../stores/clusters.ts";
+import { newestMap } from "../../stores/map-change.ts";
+import { dropLeft, MOVE_STEPS, type MoveStep, moveShard } from "../../stores/move-shard.ts";
+import { ensureCollections } from "../../stores/routing-map.ts";
+import { insertInto, updateOne } from "../../stores/shard-command.ts";
+import { freeze, thaw } from "../support/freeze.ts";
+import { fillMonth, mapSince, putRows, rowIn } from "../support/months.ts";
+import { moveDeps, startMover } from "../support/movers.ts";
+import { configOf, startServers, type TestServers } from "../support/servers.ts";
+import { TestShards } from "../support/shards.ts";
+
+const MONTH = addMonths(monthOf(Date.now()), -1);
+const SHARDS = 32;
+const MANY = { customers: 60, each: 90 };
+
+let servers: TestServers;
+let clusters: Clusters;
+let shards: TestShards;
+/** Each test has a shard of its own; shards with an even number begin on c0. */
+let shard = -2;
+let map: RoutingMap;
+let rows: Slot[];
+
+beforeAll(async () => {
+	servers = await startServers(["c0", "c1", "a0"]);
+	clusters = new Clusters(configOf(servers, { LOGICAL_SHARDS: String(SHARDS) }));
+	shards = new TestShards(servers);
+	await mapSince(clusters, MONTH, SHARDS);
+});
+afterAll(async () => {
+	await clusters?.close();
+	await shards?.close();
+	await servers?.stop();
+});
+beforeEach(async () => {
+	shard += 2;
+	map = await newestMap(clusters);
+	rows = await fillMonth(clusters, map, shard, MONTH, MANY);
+	await insertInto(clusters, at("users"), [{ _id: Buffer.alloc(20, shard), userId: "u", readAll: new Date() }]);
+	await insertInto(clusters, at("failures"), [{ _id: Buffer.alloc(20, shard), code: "X", failedAt: new Date() }]);
+	const [keys = ""] = Object.keys(placeIn(map).collections).filter((name) => name.startsWith("keys_"));
+	await insertInto(clusters, at(keys), [
+		{ _id: Buffer.alloc(20, shard), alarm: Buffer.alloc(20), bodyHash: Buffer.alloc(32) },
+	]);
+});
+
+const placeIn = ({ shards: all }: RoutingMap) => all[shard] as RoutingMap["shards"][number];
+const at = (name: string) => shardTarget(map, shard, name) as Target;
+const deps = (more: Partial<MoveDeps> = {}) => moveDeps(clusters, "test", more);
+const placeNow = async () => placeIn(await newestMap(clusters));
+
+async function move(
+	to: string,
+	more: Partial<MoveDeps> = {},
+	during: (step: MoveStep) => Promise<void> | void = () => undefined,
+) {
+	const steps: MoveStep[] = [];
+	for await (const step of moveShard(deps(more), { run: "r", shard, to })) {
+		steps.push(step);
+		await during(step);
+	}
+	return steps;
+}
+
+/** Every row of every collection of the shard that stands under its own name on a cluster, by name and id. */
+async function rowsOn(cluster: string, nameOf = (name: string) => name): Promise<Record<string, Document[]>> {
+	const database = shards.cluster(cluster).db(shardDatabase(shard));
+	const found: Record<string, Document[]> = {};
+	for (const { name } of (await database.listCollections({}, { nameOnly: true }).toArray()) as CollectionInfo[]) {
+		const own = nameOf(name);
+		if (movedName(own) !== null || own === "moves") continue;
+		const raw = await database
+			.collection(name)
+			.find({}, { raw: true, sort: { _id: 1 } })
+			.toArray();
+		found[own] = raw.map((bytes) =>
+			Buffer.from(bytes as unknown as Uint8Array).toString("base64"),
+		) as unknown as Document[];
+	}
+	return found;
+}
+
+const withoutLeft = (name: string) => {
+	const moved = movedName(name);
+	return moved?.kind === "left" ? moved.name : name;
+};
+
+/** Whatever happened before: the shard is on c1, equal to what it was, and what it has left may be dropped. */
+async function expectMoved(before: Record<string, Document[]>) {
+	const place = await placeNow();
+	expect(place).toMatchObject({ cluster: "c1", left: [{ cluster: "c0", settled: true }] });
+	expect(place.duty).toBeUndefined();
+	expect(await rowsOn("c1")).toEqual(before);
+	expect(await rowsOn("c0", withoutLeft)).toEqual(before);
+	expect(await rowsOn("c0")).toEqual({});
+	const database = shards.cluster("c1").db(shardDatabase(shard));
+	for (const { name, info } of (await database.listCollections().toArray()) as CollectionInfo[])
+		expect([name, info?.uuid?.toString("hex")]).toEqual([name, place.collections[name]?.uuid]);
+}
+
+test("a shard moves with all that it holds, byte by byte, with engines and indexes, and what it has left is renamed", async () => {
+	const before = await rowsOn("c0");
+	expect(Object.keys(before).length).toBeGreaterThan(8);
+	expect(await move("c1")).toEqual([...MOVE_STEPS]);
+	await expectMoved(before);
+	const database = shards.cluster("c1").db(shardDatabase(shard));
+	const indexes = await database.collection("failures").listIndexes().toArray();
+	expect(indexes.map(({ name }) => name)).toContain("newest");
+	const [month] = (await database.listCollections({ name: alarmsOf(MONTH) }).toArray()) as CollectionInfo[];
+	expect(month?.options).toMatchObject({ storageEngine: { wiredTiger: { configString: "leaf_page_max=8KB" } } });
+	expect(await move("c1")).toEqual([]);
+});
+
+test("what is written until the fence stands has moved, too: alarms, marks, customers, failures that are gone", async () => {
+	const alarms = rows.filter((row) => "userId" in row);
+	let next = 0;
+	await move("c1", {}, async (step) => {
+		if (["fenced", "drained", "switched", "renamed", "settled"].includes(step)) return;
+		for (const { _id } of alarms.slice(next, next + 40))
+			await updateOne(clusters, at(alarmsOf(MONTH)), { _id }, [{ $set: { readAt: new Date() } }]);
+		next += 40;
+		await putRows(clusters, map, shard, MONTH, [rowIn(MONTH, `late${next}`, next)]);
+		await updateOne(clusters, at("users"), { _id: Buffer.alloc(20, next) }, { $set: { userId: `u${next}` } }, true);
+		const failures = shards.cluster("c0").db(shardDatabase(shard)).collection<Document & { _id: Buffer }>("failures");
+		await failures.deleteMany({});
+		await failures.insertOne({ _id: Buffer.alloc(20, next), code: "Y", failedAt: new Date() });
+	});
+	const after = await rowsOn("c0", withoutLeft);
+	expect(after[alarmsOf(MONTH)]).toHaveLength(rows.length + 4);
+	expect(after.failures).toHaveLength(1);
+	await expectMoved(after);
+});
+
+test("a mover that is killed after any of its steps is followed by one that goes on, and nothing is lost or doubled", async () => {
+	const before = await rowsOn("c0");
+	for (const step of MOVE_STEPS) {
+		const mover = startMover(servers, { shard, to: "c1" });
+		await mover.until(step);
+		await mover.kill();
+	}
+	await startMover(servers, { shard, to: "c1" }).finish();
+	await expectMoved(before);
+});
+
+describe("a mover that is frozen, and wakes after another has taken over, does no harm", () => {
+	test.each(["taken", "copied", "fenced", "drained", "switched", "renamed"])("after: %s", async (step) => {
+		const before = await rowsOn("c0");
+		const sleeper = startMover(servers, { shard, to: "c1" });
+		await sleeper.until(step);
+		await freeze(sleeper.pid);
+		await startMover(servers, { shard, to: "c1" }).finish();
+		const place = await placeNow();
+		thaw(sleeper.pid);
+		expect(await sleeper.finish()).toBe("end DutyLost");
+		expect(await placeNow()).toEqual(place);
+		await expectMoved(before);
+	});
+});
+
+test("a copied row that is spoiled is refused by name, and the shard stays where it is, writable", async () => {
+	const before = await rowsOn("c0");
+	const { _id } = rows[77] as Slot;
+	const spoiled = move("c1", {}, async (step) => {
+		if (step !== "copied") return;
+		const database = shards.cluster("c1").db(shardDatabase(shard));
+		const all = await database.listCollections({ name: new RegExp(alarmsOf(MONTH)) }).toArray();
+		await database.collection<Document & { _id: Buffer }>(all[0]?.name ?? "").deleteOne({ _id });
+	});
+	await expect(spoiled).rejects.toThrow(showId(_id));
+	expect(await placeNow()).toEqual(placeIn(map).duty ? {} : { ...placeIn(map), epoch: expect.any(Number) });
+	expect(await rowsOn("c0")).toEqual(before);
+	expect(await updateOne(clusters, at(alarmsOf(MONTH)), { _id }, [{ $set: { x: 1 } }, { $unset: "x" }])).toBe(true);
+	for await (const _ of moveShard(deps(), { run: "r", shard, to: "c1", fresh: true }));
+	await expectMoved(before);
+});
+
+test("a collection that is made while the shard moves is not left behind: the switch is not made, and the next try takes it along", async () => {
+	const later = new Date(Date.now() + 86_400_000);
+	const cut = move("c1", {}, async (step) => {
+		if (step === "drained") await ensureCollections(clusters, await newestMap(clusters), later);
+	});
+	await expect(cut).rejects.toMatchObject({ name: "Outgrown" });
+	expect((await placeNow()).cluster).toBe("c0");
+	await move("c1");
+	expect(Object.keys((await placeNow()).collections)).toContain(keysOf(dayOf(later.getTime() + 2 * 86_400_000)));
+	await expectMoved(await rowsOn("c0", withoutLeft));
+});
+
+test("there and back again, and what was left is dropped after its time", async () => {
+	const before = await rowsOn("c0");
+	await move("c1");
+	await move("c0");
+	expect(await placeNow()).toMatchObject({ cluster: "c0", left: [{ cluster: "c0" }, { cluster: "c1" }] });
+	expect(await rowsOn("c0")).toEqual(before);
+	const hour = 3_600_000;
+	expect((await dropLeft(deps(), hour)).dropped).toEqual([]);
+	const { dropped, errors } = await dropLeft(deps({ nowMs: () => Date.now() + hour }), hour);
+	expect(errors).toEqual([]);
+	expect(dropped.filter((name) => name.includes(`${shardDatabase(shard)}.left_`)).length).toBeGreaterThan(16);
+	expect((await placeNow()).left).toBeUndefined();
+	expect(await rowsOn("c0")).toEqual(before);
+	expect(await rowsOn("c1", withoutLeft)).toEqual({});
+});
+
+test("a target that holds something of the shard already is refused, and nothing there is touched", async () => {
+	const database = shards.cluster("c1").db(shardDatabase(shard));
+	await database.createCollection("users");
+	await database.collection("users").insertOne({ whose: "nobody's" });
+	await expect(move("c1")).rejects.toMatchObject({ code: "TARGET_NOT_EMPTY" });
+	for await (const _ of [1])
+		await expect(moveShard(deps(), { run: "r", shard, to: "c1", fresh: true }).next()).rejects.toMatchObject({
+			code: "TARGET_NOT_EMPTY",
+		});
+	expect(await database.collection("users").countDocuments()).toBe(1);
+	expect(leftOf("users", 3)).toBe("left_e3_users");
+});
