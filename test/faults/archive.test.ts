@@ -9,12 +9,12 @@ import { liftDeadFences } from "../../stores/fence.ts";
 import { newestMap } from "../../stores/map-change.ts";
 import { chanceOf, seedOfRun } from "../support/chance.ts";
 import { eventually } from "../support/eventually.ts";
-import { freeze, thaw } from "../support/freeze.ts";
 import { customersOf, putRows, rowIn } from "../support/months.ts";
-import { type MoverProcess, moveDeps, startMover } from "../support/movers.ts";
+import { moveDeps, startMover } from "../support/movers.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
+import { torment } from "../support/torment.ts";
 
 /** What is done to movers, and to the archive, while customers read and mark. */
 
@@ -97,7 +97,13 @@ test("movers killed and frozen, and an archive frozen, at random moments: every 
 		}
 	};
 	const busy = inboxes.flatMap((one) => [read(one), mark(one)]);
-	const [kills, freezes] = await torment(chance);
+	const [kills, freezes] = await torment({
+		servers: system.servers,
+		chance,
+		forMs: SECONDS * 1_000,
+		order: () => ({ shard: chance.between(0, SHARDS - 1), month: chance.pick(MONTHS) }),
+		freezable: ["a0"],
+	});
 	state.over = true;
 	await Promise.all(busy);
 	await eventually(async () => (await liftDeadFences(moveDeps(clusters, "router"))).errors.length === 0);
@@ -121,48 +127,6 @@ test("movers killed and frozen, and an archive frozen, at random moments: every 
 	expect([...acked].filter((id) => !marked.has(id))).toEqual([]);
 	expect(kills + freezes).toBeGreaterThan(5);
 }, 300_000);
-
-/** For a while: a mover on some shard and month, let go by some steps, then killed, or frozen and woken when others have been there. */
-async function torment(chance: ReturnType<typeof chanceOf>): Promise<[number, number]> {
-	const endMs = Date.now() + SECONDS * 1_000;
-	const sleepers: MoverProcess[] = [];
-	let kills = 0;
-	let freezes = 0;
-	while (Date.now() < endMs) {
-		const mover = startMover(system.servers, { shard: chance.between(0, SHARDS - 1), month: chance.pick(MONTHS) });
-		let line = await mover.next();
-		for (let steps = chance.between(0, 9); steps > 0 && line.startsWith("step"); steps--) {
-			mover.goOn();
-			line = await mover.next();
-		}
-		if (!line.startsWith("step")) continue;
-		if (chance.next() < 0.2) await frozenArchive(chance);
-		if (chance.next() < 0.5) {
-			await mover.kill();
-			kills++;
-		} else {
-			await freeze(mover.pid);
-			sleepers.push(mover);
-			freezes++;
-		}
-		if (sleepers.length > 2) await wake(sleepers.shift());
-	}
-	for (const sleeper of sleepers) await wake(sleeper);
-	return [kills, freezes];
-}
-
-async function wake(sleeper: MoverProcess | undefined): Promise<void> {
-	if (sleeper === undefined) return;
-	thaw(sleeper.pid);
-	await sleeper.finish();
-}
-
-async function frozenArchive(chance: ReturnType<typeof chanceOf>): Promise<void> {
-	const pid = system.servers.mongods.a0?.pid ?? 0;
-	await freeze(pid);
-	await new Promise((done) => setTimeout(done, chance.between(100, 2_000)));
-	thaw(pid);
-}
 
 async function archivedRows(): Promise<AlarmRow[]> {
 	const all = await Promise.all(
