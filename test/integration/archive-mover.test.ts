@@ -37,7 +37,7 @@ let ops: ServiceBroker;
 let operator: Rest;
 
 beforeAll(async () => {
-	system = await startSystem(SETTINGS, ["c0", "c1", "a0"]);
+	system = await startSystem(SETTINGS, { names: ["c0", "c1", "a0"] });
 	clusters = new Clusters(system.config);
 	shards = new TestShards(system.servers);
 	const map = await mapSince(clusters, OLD, SHARDS);
