@@ -52,7 +52,14 @@ function runningLine({ id, rows, step, node, updatedAt }: Run, before: Run | und
 	const left = perSecond > 0 ? `, ${durationText(((rows.total - rows.done) / perSecond) * 1_000)} left` : "";
 	const speed = perSecond > 0 ? `  ${Math.round(perSecond).toLocaleString("en")} rows/s${left}` : "";
 	const count = `${rows.done.toLocaleString("en")} of ${rows.total.toLocaleString("en")}`;
-	return `${id} [${bar(part, WIDTH)}] ${count}${speed}  (after "${step}", on ${node})`;
+	return `${id} [${bar(part, WIDTH)}] ${count}${speed}  (${doing(step)}, on ${node})`;
+}
+
+/** What follows the steps that take long. */
+const LONG_STEPS: Record<string, string> = { taken: "copying", copied: "catching up", "caught up": "verifying" };
+
+function doing(step: string | null): string {
+	return LONG_STEPS[step ?? ""] ?? `after "${step}"`;
 }
 
 function otherLine({ id, state, reason, waitingSince }: Run, at: string): string {

@@ -141,6 +141,10 @@ describe("a plan", () => {
 		expect([begun, codes(found)]).toEqual([[], [`${month} NOT_DUE`]]);
 	});
 
+	test("of a month that no shard has says so", async () => {
+		expect(codes((await ask({ month: "2019_01" })).plan)).toEqual(["2019_01 NOT_HELD"]);
+	});
+
 	test.each([{ month: "2026-08" }, { month: "2026_13" }, { shard: -1 }, { rate: 0 }, { colour: "red" }])(
 		"is not made for a request like %j",
 		async (body) => {

@@ -245,6 +245,15 @@ describe("a mover by the clock", () => {
 		expect(await records().findOne({ _id: "archive-s00-2020_01" })).toEqual(refused);
 	});
 
+	test("forgets that a run was asked for afresh once it is under way, so that a later try goes on", async () => {
+		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
+		const month = addMonths(THIRD, 1);
+		const work = { kind: "archive", shard: 0, month } as const;
+		await runs.add({ ...newRun(archiveId(0, month), work, "ops", Date.now()), fresh: true });
+		startMover();
+		expect(await untilIs(archiveId(0, month), "done")).not.toHaveProperty("fresh");
+	});
+
 	test("forgets runs that ended long ago", async () => {
 		const longAgo = new Date(Date.now() - 401 * 86_400_000).toISOString();
 		await records().updateOne({ _id: "archive-s00-2020_01" }, { $set: { endedAt: longAgo } });

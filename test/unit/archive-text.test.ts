@@ -52,7 +52,7 @@ describe("the status", () => {
 			run({ state: "running", step: "taken", node: "m", rows: { done, total: 4_000 }, updatedAt: iso(NOW_MS + ms) });
 		const text = stateText(state({ open: [at(2_000, 2_000)] }), state({ open: [at(1_000, 0)] }));
 		expect(text).toContain(`[${"█".repeat(12)}${"░".repeat(12)}] 2,000 of 4,000  500 rows/s, 4 s left`);
-		expect(stateText(state({ open: [at(2_000, 0)] }))).toContain('2,000 of 4,000  (after "taken", on m)');
+		expect(stateText(state({ open: [at(2_000, 0)] }))).toContain("2,000 of 4,000  (copying, on m)");
 	});
 
 	test("tells what waits and why, what was refused, and which cluster is silent", () => {
