@@ -2,7 +2,14 @@ import { bool, type CleanedEnv, cleanEnv, makeValidator, str } from "envalid";
 
 /** The only reader of the environment. Everything is checked at once and all faults come in one report; nothing is guessed. */
 
-export const SERVICE_NAMES = ["gateway", "alarm.create", "alarm.consume", "alarm.query", "shard.router"] as const;
+export const SERVICE_NAMES = [
+	"gateway",
+	"alarm.create",
+	"alarm.consume",
+	"alarm.query",
+	"shard.router",
+	"archive.mover",
+] as const;
 export type ServiceName = (typeof SERVICE_NAMES)[number];
 
 /** One MongoDB cluster of the configuration: a short name that the routing map uses, and its address. */
@@ -24,6 +31,11 @@ export interface Config {
 	logicalShards: number;
 	serviceDays: number;
 	archiveDays: number;
+	/** 0: only when it is asked. */
+	archiveEveryMs: number;
+	archiveRowsPerSecond: number;
+	archiveMostDrops: number;
+	archiveGraceMs: number;
 	services: ServiceName[];
 	streamMaxBytes: number;
 	streamReplicas: number;
@@ -117,6 +129,8 @@ export function withoutPassword(text: string): string {
 	return text.replace(/^([a-z][a-z0-9-]*=)?.*@/s, "$1***@");
 }
 
+const MINUTE_MS = 60_000;
+
 const SPEC = {
 	PORT: wholeNumber(0, 65_535)({ default: 3000, desc: "port of the gateway" }),
 	BIND_ADDRESS: str({ default: "0.0.0.0", desc: "address the gateway listens on" }),
@@ -134,6 +148,13 @@ const SPEC = {
 	LOGICAL_SHARDS: shardCount({ default: 16, desc: "fixed at the first set-up" }),
 	SERVICE_DAYS: wholeNumber(1, 3_650)({ default: 90, desc: "days in the service tier" }),
 	ARCHIVE_DAYS: wholeNumber(1, 3_650)({ default: 365, desc: "days until a month is dropped" }),
+	ARCHIVE_EVERY_MINUTES: wholeNumber(0, 1_440)({ default: 60, desc: "how often the mover looks; 0: when asked" }),
+	ARCHIVE_ROWS_PER_SECOND: wholeNumber(
+		100,
+		1_000_000,
+	)({ default: 5_000, desc: "alarms that one mover reads per second" }),
+	ARCHIVE_MOST_DROPS: wholeNumber(1, 120)({ default: 2, desc: "months dropped in one go without being confirmed" }),
+	ARCHIVE_GRACE_HOURS: wholeNumber(0, 720)({ default: 24, desc: "how long the source of an archived month is kept" }),
 	SERVICES: services({ default: [...SERVICE_NAMES], desc: "which services this process runs" }),
 	STREAM_MAX_BYTES: wholeNumber(
 		1024 ** 2,
@@ -178,6 +199,10 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 		logicalShards: read.LOGICAL_SHARDS,
 		serviceDays: read.SERVICE_DAYS,
 		archiveDays: read.ARCHIVE_DAYS,
+		archiveEveryMs: read.ARCHIVE_EVERY_MINUTES * MINUTE_MS,
+		archiveRowsPerSecond: read.ARCHIVE_ROWS_PER_SECOND,
+		archiveMostDrops: read.ARCHIVE_MOST_DROPS,
+		archiveGraceMs: read.ARCHIVE_GRACE_HOURS * 60 * MINUTE_MS,
 		services: read.SERVICES,
 		streamMaxBytes: read.STREAM_MAX_BYTES,
 		streamReplicas: read.STREAM_REPLICAS,

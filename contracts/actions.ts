@@ -9,6 +9,7 @@ import type {
 	NewAlarm,
 	UnreadCount,
 } from "./alarm.ts";
+import type { ArchivePlan, ArchiveRequest, ArchiveState, Run, RunAnswer, RunList, RunQuery } from "./archive.ts";
 import type { AuditState } from "./audit.ts";
 import type {
 	DiscardAnswer,
@@ -44,11 +45,24 @@ export interface Actions {
 	"shard.router.lag": (none: Record<never, never>) => Lag;
 	"shard.router.reconcile": (which: { days?: number }) => AuditState;
 	"shard.router.reconcileState": (none: Record<never, never>) => AuditState;
+	/** What would be done now. */
+	"archive.mover.plan": (none: Record<never, never>) => ArchivePlan;
+	/** Answers at once with what it has begun, or why not. */
+	"archive.mover.run": (request: ArchiveRequest) => RunAnswer;
+	/** Stops every open run, whichever mover works on it, until it is asked for again. */
+	"archive.mover.stop": (none: Record<never, never>) => RunList;
+	"archive.mover.status": (none: Record<never, never>) => ArchiveState;
+	"archive.mover.runs": (query: RunQuery) => RunList;
+	"archive.mover.find": (key: { id: string }) => Run;
 }
 
 /** News that is nice to have at once; each is also found by polling, because an event sent while the bus is down is lost. */
 export interface Events {
 	"shard.map.changed": { version: number };
+	/** Runs were opened or stopped: movers look at them. */
+	"archive.runs.changed": Record<never, never>;
+	"archive.month.archived": { shard: number; month: string; rows: number };
+	"archive.month.dropped": { shard: number; month: string };
 }
 
 /** What travels beside the params. `auth` is the caller's credential, checked by each action. */

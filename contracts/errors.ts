@@ -11,6 +11,7 @@ export const ERRORS = {
 	FORBIDDEN: { status: 403, retry: false, title: "This credential may not do that" },
 	NOT_FOUND: { status: 404, retry: false, title: "There is nothing at this address" },
 	ALARM_NOT_FOUND: { status: 404, retry: false, title: "The inbox has no such alarm" },
+	RUN_NOT_FOUND: { status: 404, retry: false, title: "There is no run of this id" },
 	UNKNOWN_ALARM: { status: 404, retry: false, title: "This id was never issued, or is long gone" },
 	ALARM_ARCHIVED: { status: 409, retry: false, title: "Archived alarms are read-only" },
 	TOO_MANY_MARKS: { status: 409, retry: false, title: "Too many alarms are marked unread one by one" },

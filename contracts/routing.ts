@@ -1,7 +1,8 @@
 /** The routing map: small, versioned, held in memory by every process. */
 
 /** Where the rows of one collection are now. `moving`: still at the source, and a copy of it is being made. */
-export type Tier = "service" | "moving" | "archive" | "dropped";
+export const TIERS = ["service", "moving", "archive", "dropped"] as const;
+export type Tier = (typeof TIERS)[number];
 
 /** One collection: its tier and the UUID (hex) that every hot-path command carries. */
 export interface CollectionPlace {

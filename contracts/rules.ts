@@ -1,4 +1,5 @@
 import { LANES, LIMITS } from "./alarm.ts";
+import { RUN_KINDS, RUN_STATES } from "./archive.ts";
 import { FAILURES } from "./errors.ts";
 
 /** fastest-validator rules of each action's params: shapes only. What a shape cannot say is in domain/alarm-content.ts. */
@@ -95,4 +96,21 @@ export const RECONCILE = {
 	$$strict: true,
 	days: { type: "number", integer: true, min: 1, max: 7, convert: true, optional: true },
 } as const;
+const count = { type: "number", integer: true, convert: true, optional: true } as const;
+export const ARCHIVE_REQUEST = {
+	$$strict: true,
+	month: { type: "string", pattern: /^\d{4}_(0[1-9]|1[0-2])$/, optional: true },
+	shard: { ...count, min: 0, max: 255 },
+	rate: { ...count, min: 1, max: 1_000_000 },
+	confirmDrops: { ...count, min: 1, max: 1_000 },
+	trustClock: { type: "boolean", convert: true, optional: true },
+	fresh: { type: "boolean", convert: true, optional: true },
+} as const;
+export const RUN_QUERY = {
+	$$strict: true,
+	state: { type: "enum", values: [...RUN_STATES], optional: true },
+	kind: { type: "enum", values: [...RUN_KINDS], optional: true },
+	limit: { ...count, min: 1, max: 1_000 },
+} as const;
+export const RUN_KEY = { $$strict: true, id: { type: "string", min: 1, max: 64, pattern: /^[\w-]+$/ } } as const;
 export const NOTHING = { $$strict: true } as const;

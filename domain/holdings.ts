@@ -69,6 +69,8 @@ export const META_DATABASE = "alarm_meta";
 export const META_HOLDINGS = {
 	/** Routing map, credentials, low-watermark: small documents with a version. */
 	documents: { kind: "documents", period: "none", engine: null, ahead: 0 },
+	/** What the archive mover does and has done: a row per run. */
+	runs: { kind: "runs", period: "none", engine: null, ahead: 0 },
 } as const satisfies Record<string, Holding>;
 
 export function shardDatabase(shard: number): string {

@@ -7,9 +7,9 @@ export interface Pace {
 
 const SECOND_MS = 1_000;
 
-/** The next turn: how long to wait for it, and the pace once it is taken. */
-export function nextTurn({ perSecond, nextAtMs }: Pace, nowMs: number): { waitMs: number; taken: Pace } {
-	const stepMs = SECOND_MS / perSecond;
+/** The next turn, or so many at once: how long to wait for it, and the pace once it is taken. */
+export function nextTurn({ perSecond, nextAtMs }: Pace, nowMs: number, turns = 1): { waitMs: number; taken: Pace } {
+	const stepMs = (SECOND_MS * turns) / perSecond;
 	const atMs = Math.max(nextAtMs, nowMs - SECOND_MS + stepMs);
 	return { waitMs: Math.max(atMs - nowMs, 0), taken: { perSecond, nextAtMs: atMs + stepMs } };
 }

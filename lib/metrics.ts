@@ -38,6 +38,7 @@ export class Metrics {
 	readonly #accepted: Counter<"lane" | "via">;
 	readonly #refused: Counter<"lane" | "code">;
 	readonly #stored: Counter<"lane" | "outcome">;
+	readonly #moved: Counter;
 
 	constructor() {
 		// The event loop is watched from here on.
@@ -61,6 +62,11 @@ export class Metrics {
 			labelNames: ["lane", "outcome"],
 			registers,
 		});
+		this.#moved = new Counter({
+			name: "alarm_archive_rows_total",
+			help: "Rows that this mover has gone through while it archived months.",
+			registers,
+		});
 	}
 
 	accepted(lane: Lane, via: "queue" | "outbox", count = 1): void {
@@ -73,6 +79,10 @@ export class Metrics {
 
 	stored(lane: Lane, outcome: string, count: number): void {
 		if (count > 0) this.#stored.inc({ lane, outcome }, count);
+	}
+
+	moved(rows: number): void {
+		this.#moved.inc(rows);
 	}
 
 	/** A metric that `read` gives when Prometheus asks; one that fails is left out of that answer. A later one of the same name takes its place. */

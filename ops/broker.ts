@@ -4,6 +4,7 @@ import brokerOptions from "../moleculer.config.ts";
 import alarmConsume from "../services/alarm.consume.service.ts";
 import alarmCreate from "../services/alarm.create.service.ts";
 import alarmQuery from "../services/alarm.query.service.ts";
+import archiveMover from "../services/archive.mover.service.ts";
 import gateway from "../services/gateway.service.ts";
 import shardRouter from "../services/shard.router.service.ts";
 
@@ -13,6 +14,7 @@ const SERVICES: Record<ServiceName, (config: Config) => ServiceSchema> = {
 	"alarm.consume": alarmConsume,
 	"alarm.query": alarmQuery,
 	"shard.router": shardRouter,
+	"archive.mover": archiveMover,
 };
 
 /** A broker with the services of the configuration, not started yet. */

@@ -4,6 +4,7 @@ import ApiGateway from "moleculer-web";
 import type { Config } from "../config.ts";
 import type { ActionName, Meta } from "../contracts/actions.ts";
 import { type BulkAnswer, LIMITS } from "../contracts/alarm.ts";
+import type { RunAnswer } from "../contracts/archive.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { FailureExport } from "../contracts/failures.ts";
 import { invalid } from "../domain/invalid.ts";
@@ -50,6 +51,12 @@ const ALIASES = {
 	"GET /v1/ops/lag": "shard.router.lag",
 	"POST /v1/ops/reconcile": "shard.router.reconcile",
 	"GET /v1/ops/reconcile": "shard.router.reconcileState",
+	"GET /v1/ops/archive": "archive.mover.status",
+	"GET /v1/ops/archive/plan": "archive.mover.plan",
+	"POST /v1/ops/archive/run": "archive.mover.run",
+	"POST /v1/ops/archive/stop": "archive.mover.stop",
+	"GET /v1/ops/archive/runs": "archive.mover.runs",
+	"GET /v1/ops/archive/runs/:id": "archive.mover.find",
 } satisfies Record<string, ActionName>;
 
 /** What an action's success is in HTTP, where it is not 200. */
@@ -58,6 +65,7 @@ const SUCCESS: Partial<Record<ActionName, (answer: unknown) => number>> = {
 	"alarm.create.bulk": (answer) => ((answer as BulkAnswer).rejected === 0 ? 202 : 207),
 	"alarm.query.hide": () => 204,
 	"shard.router.reconcile": () => 202,
+	"archive.mover.run": (answer) => ((answer as RunAnswer).begun.length > 0 ? 202 : 200),
 };
 
 const HAS_BODY = new Set(["POST", "PATCH", "PUT"]);

@@ -15,9 +15,11 @@ export interface Versioned {
 }
 const COLLECTION = "documents";
 
-/** Makes the places where the documents lie, before the first is written. */
+/** Makes the places where the documents lie, and what else the meta database holds, before the first is written. */
 export async function ensureDocuments(clusters: Clusters): Promise<void> {
-	await ensureCollection(clusters.meta, META_DATABASE, COLLECTION, META_HOLDINGS.documents);
+	for (const holding of Object.values(META_HOLDINGS)) {
+		await ensureCollection(clusters.meta, META_DATABASE, holding.kind, holding);
+	}
 	for (const cluster of clusters.service.values()) {
 		await ensureCollection(cluster, CLUSTER_DATABASE, COLLECTION, CLUSTER_HOLDINGS.documents);
 	}

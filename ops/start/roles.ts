@@ -9,7 +9,7 @@ export const ROLES = {
 	create: "gateway,alarm.create",
 	query: "gateway,alarm.query",
 	consume: "alarm.consume",
-	mover: "gateway,shard.router",
+	mover: "gateway,shard.router,archive.mover",
 } as const;
 export type RoleName = keyof typeof ROLES;
 export const ROLE_NAMES = Object.keys(ROLES) as RoleName[];

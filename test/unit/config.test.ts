@@ -36,6 +36,10 @@ describe("an environment with what is needed", () => {
 			logicalShards: 16,
 			serviceDays: 90,
 			archiveDays: 365,
+			archiveEveryMs: 3_600_000,
+			archiveRowsPerSecond: 5_000,
+			archiveMostDrops: 2,
+			archiveGraceMs: 86_400_000,
 			services: [...SERVICE_NAMES],
 			streamMaxBytes: 4 * 1024 ** 3,
 			streamReplicas: 1,
@@ -129,6 +133,10 @@ describe("a wrong value", () => {
 		["LOGICAL_SHARDS", "1.5"],
 		["SERVICE_DAYS", "0"],
 		["ARCHIVE_DAYS", "x"],
+		["ARCHIVE_EVERY_MINUTES", "1441"],
+		["ARCHIVE_ROWS_PER_SECOND", "99"],
+		["ARCHIVE_MOST_DROPS", "0"],
+		["ARCHIVE_GRACE_HOURS", "-1"],
 		["STREAM_REPLICAS", "6"],
 		["STREAM_MAX_BYTES", "much"],
 		["WORKER_PREFETCH", "0"],
@@ -159,7 +167,7 @@ describe("a wrong value", () => {
 
 	test("that is an unknown service is answered with those there are", () => {
 		expect(faults({ SERVICES: "gatewya" })[0]).toBe(
-			"SERVICES: unknown: gatewya; there are gateway, alarm.create, alarm.consume, alarm.query, shard.router",
+			"SERVICES: unknown: gatewya; there are gateway, alarm.create, alarm.consume, alarm.query, shard.router, archive.mover",
 		);
 	});
 

@@ -1,0 +1,157 @@
+import type { Service, ServiceSchema } from "moleculer";
+import type { Config } from "../config.ts";
+import type { ArchiveState, Run } from "../contracts/archive.ts";
+import { Fault } from "../contracts/errors.ts";
+import type { RoutingMap } from "../contracts/routing.ts";
+import { ARCHIVE_REQUEST, NOTHING, RUN_KEY, RUN_QUERY } from "../contracts/rules.ts";
+import { ENDED, NOT_ENDED } from "../domain/runs.ts";
+import { collectionsByTier } from "../domain/tiers.ts";
+import type { HasAdmission } from "../lib/admission.ts";
+import { showArchive } from "../lib/archive-metrics.ts";
+import { answerWithin, inTime } from "../lib/in-time.ts";
+import { metricsOf } from "../lib/metrics.ts";
+import { broadcast, defineService } from "../lib/service.ts";
+import { admission } from "../mixins/admission.mixin.ts";
+import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
+import { type HasRuns, runs } from "../mixins/runs.mixin.ts";
+import { monthStates } from "../stores/archive-state.ts";
+import { Mover } from "../stores/mover.ts";
+import { MOST_RUNS } from "../stores/run-opening.ts";
+
+interface Vars extends HasRouting, HasAdmission, HasRuns {
+	mover: Mover;
+}
+type MoverService = Service & Vars;
+
+const FIRST_LOOK_MS = 60_000;
+/** Of a view: better with a gap than late. */
+const RECORD_MS = 1_500;
+const LAST_ENDED = 20;
+const LIST_DEFAULT = 100;
+
+/** Archives months, and drops them when their time is over. */
+export default function archiveMover(config: Config): ServiceSchema {
+	return defineService<"archive.mover", Vars>({
+		name: "archive.mover",
+		mixins: [routing(config), admission(config), runs(config)],
+		actions: {
+			plan: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					return this.mover.plan();
+				},
+			},
+			run: {
+				access: ["operator"],
+				params: ARCHIVE_REQUEST,
+				async handler(ctx, caller) {
+					return this.mover.ask(ctx.params, caller.name);
+				},
+			},
+			stop: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler(_ctx, caller) {
+					return { runs: await this.mover.stopRuns(caller.name) };
+				},
+			},
+			status: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					return stateOf(this);
+				},
+			},
+			runs: {
+				access: ["operator"],
+				params: RUN_QUERY,
+				async handler(ctx) {
+					const { state, kind, limit = LIST_DEFAULT } = ctx.params;
+					return { runs: await this.runs.list({ ...(state && { states: [state] }), ...(kind && { kind }), limit }) };
+				},
+			},
+			find: {
+				access: ["operator"],
+				params: RUN_KEY,
+				async handler(ctx) {
+					const run = await this.runs.get(ctx.params.id);
+					if (run === null) throw new Fault("RUN_NOT_FOUND", `There is no run ${ctx.params.id}.`);
+					return run;
+				},
+			},
+		},
+		events: {
+			async "archive.runs.changed"(ctx) {
+				if (ctx.nodeID !== this.broker.nodeID) this.mover?.wake();
+			},
+		},
+		async started() {
+			this.mover = moverOf(this, config);
+			showArchive(metricsOf(this.broker), {
+				runs: () => inTime(this.runs.countByState(), RECORD_MS),
+				waitingSinceMs: () => inTime(longestWaiting(this), RECORD_MS),
+				tiers: () => collectionsByTier(this.routing.current),
+				nowMs: Date.now,
+			});
+			this.mover.start();
+		},
+		async stopped() {
+			await this.mover?.stop();
+		},
+	});
+}
+
+function moverOf(service: MoverService, config: Config): Mover {
+	const { broker, clusters, logger, runs: record } = service;
+	return new Mover({
+		clusters,
+		runs: record,
+		logger,
+		node: broker.nodeID,
+		nowMs: Date.now,
+		isRealClock: true,
+		limits: { serviceDays: config.serviceDays, archiveDays: config.archiveDays, mostDrops: config.archiveMostDrops },
+		everyMs: config.archiveEveryMs,
+		graceMs: config.archiveGraceMs,
+		firstLookMs: FIRST_LOOK_MS,
+		rowsPerSecond: config.archiveRowsPerSecond,
+		onMap: (map) => announceMap(service, map),
+		onRows: (count) => metricsOf(broker).moved(count),
+		onRuns: () => quietly(service, broadcast(broker, "archive.runs.changed", {})),
+		onDone: (run) => quietly(service, announceDone(service, run)),
+		onError: (error) => logger.warn(`the archive mover: ${error instanceof Error ? error.stack : error}`),
+	});
+}
+
+function announceMap(service: MoverService, map: RoutingMap): void {
+	service.routing.take(map);
+	quietly(service, broadcast(service.broker, "shard.map.changed", { version: map.version }));
+}
+
+async function announceDone({ broker }: MoverService, { kind, shard, month, rows }: Run): Promise<void> {
+	if (month === null) return;
+	if (kind === "archive") await broadcast(broker, "archive.month.archived", { shard, month, rows: rows.total });
+	if (kind === "drop") await broadcast(broker, "archive.month.dropped", { shard, month });
+}
+
+/** News is found by polling, too. */
+function quietly(service: MoverService, news: Promise<unknown>): void {
+	news.catch((error: unknown) => service.logger.debug(`news of the archive was not sent: ${error}`));
+}
+
+async function longestWaiting({ runs: record }: MoverService): Promise<number | null> {
+	const waiting = await record.list({ states: ["waiting"], limit: MOST_RUNS });
+	const since = waiting.map(({ waitingSince, updatedAt }) => Date.parse(waitingSince ?? updatedAt));
+	return since.length === 0 ? null : Math.min(...since);
+}
+
+async function stateOf({ broker, clusters, routing: held, runs: record, mover }: MoverService): Promise<ArchiveState> {
+	const [{ months, unavailable }, open, ended] = await Promise.all([
+		monthStates(clusters, held.current),
+		answerWithin(RECORD_MS, record.list({ states: NOT_ENDED, limit: MOST_RUNS })),
+		answerWithin(RECORD_MS, record.list({ states: ENDED, limit: LAST_ENDED })),
+	]);
+	const looks = { lastLook: mover.lastLook, nextLook: mover.nextLook };
+	return { at: new Date().toISOString(), node: broker.nodeID, months, open, ended, ...looks, unavailable };
+}
