@@ -28,6 +28,8 @@ export interface AuditReport {
 	lowWatermark: string | null;
 	batches: number;
 	ids: number;
+	/** Ids that stood in these batches and were taken out when their customer was erased; not among `ids`. */
+	erased: number;
 	/** What the slots of the ids say. */
 	slots: { stored: number } & Record<Outcome, number>;
 	/** May still be on their way: not judged. */
@@ -53,8 +55,8 @@ export interface AuditReport {
 }
 
 export interface AuditProgress {
-	/** accounts -> waiting for the low-watermark -> rows and their slots -> ids that seem to stand in two batches. */
-	phase: "accounts" | "waiting" | "rows" | "twice";
+	/** accounts -> waiting for the low-watermark -> rows and their slots -> ids that seem missing, or to stand in two batches. */
+	phase: "accounts" | "waiting" | "rows" | "again";
 	/** From 0 to 1, of this phase. */
 	part: number;
 	words: string;

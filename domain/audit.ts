@@ -244,6 +244,7 @@ const KEPT = 100;
 export class Findings {
 	#batches = 0;
 	#ids = 0;
+	#erased = 0;
 	readonly #slots: AuditReport["slots"] = { stored: 0, ...noOutcomes() };
 	readonly #pending: BatchesAndIds = { batches: 0, ids: 0 };
 	readonly #unjudged: BatchesAndIds = { batches: 0, ids: 0 };
@@ -265,9 +266,16 @@ export class Findings {
 		return this.#unjudged.ids;
 	}
 
-	noteBatch(ids: number): void {
+	noteBatch(ids: number, erased = 0): void {
 		this.#batches++;
 		this.#ids += ids;
+		this.#erased += erased;
+	}
+
+	/** An id of a batch that was noted is in it no more. */
+	noteErased(): void {
+		this.#ids--;
+		this.#erased++;
 	}
 
 	noteGap(...[epoch, numbers, as]: Parameters<GapNote>): void {
@@ -294,7 +302,7 @@ export class Findings {
 
 	report(of: { from: string; to: string; watermarkMs: number | null; unknown: string[] }): AuditReport {
 		const { from, to, watermarkMs, unknown } = of;
-		const counts = { batches: this.#batches, ids: this.#ids, slots: this.#slots };
+		const counts = { batches: this.#batches, ids: this.#ids, erased: this.#erased, slots: this.#slots };
 		const open = { pending: this.#pending, unjudged: this.#unjudged };
 		const lowWatermark = watermarkMs === null ? null : new Date(watermarkMs).toISOString();
 		const wrong = wrongOf(this.#lists);

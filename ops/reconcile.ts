@@ -14,7 +14,7 @@ import { onStopSignal } from "./start/signals.ts";
 // 1: something is lost or doubled; 2: not everything could be judged.
 
 const CANNOT_SAY = 2;
-const TITLES = { accounts: "accounts", waiting: "waiting ", rows: "checking", twice: "again   " } as const;
+const TITLES = { accounts: "accounts", waiting: "waiting ", rows: "checking", again: "again   " } as const;
 
 async function main(): Promise<number> {
 	const options = readOptions(process.argv.slice(2), Date.now());

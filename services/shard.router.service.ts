@@ -1,6 +1,7 @@
 import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
 import type { Meta } from "../contracts/actions.ts";
+import type { RoutingMap } from "../contracts/routing.ts";
 import { NOTHING, RECONCILE } from "../contracts/rules.ts";
 import { lagOf, type WorkerDelays } from "../domain/lag.ts";
 import type { HasAdmission } from "../lib/admission.ts";
@@ -12,6 +13,7 @@ import { type HasPending, pending } from "../mixins/pending.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
 import { AuditRunner } from "../stores/audit-runner.ts";
 import { copyCredentials, loadCredentials } from "../stores/credentials.ts";
+import { liftDeadFences } from "../stores/fence.ts";
 import { ensureCollections, ensureShardIndexes } from "../stores/routing-map.ts";
 
 interface Vars extends HasRouting, HasAdmission, HasPending {
@@ -19,10 +21,14 @@ interface Vars extends HasRouting, HasAdmission, HasPending {
 	upkeep: Promise<string[]> | null;
 	/** True once every collection of the map was seen to have its indexes; new ones are born with them. */
 	isIndexed: boolean;
+	fenceTimer: NodeJS.Timeout;
+	lifting: Promise<void> | null;
 	audits: AuditRunner;
 }
 
 const UPKEEP_MS = 30_000;
+/** A shard whose mover was killed between fence and switch takes no alarms until then. */
+const FENCE_MS = 10_000;
 const WORKER_MS = 1_000;
 
 /** Keeps the map and what it names: months and days made ahead, copies fresh. Nobody asks it on a hot path. */
@@ -74,13 +80,37 @@ export default function shardRouter(config: Config): ServiceSchema {
 			this.isIndexed = false;
 			this.upkeepTimer = setInterval(() => void upkeepQuietly(this), UPKEEP_MS).unref();
 			void upkeepQuietly(this);
+			this.lifting = null;
+			this.fenceTimer = setInterval(() => void liftOnce(this), FENCE_MS).unref();
 		},
 		async stopped() {
 			clearInterval(this.upkeepTimer);
+			clearInterval(this.fenceTimer);
 			await this.audits?.stop();
 			await this.upkeep?.catch(() => undefined);
+			await this.lifting;
 		},
 	});
+}
+
+/** Fences that nobody alive stands for; one round at a time. Never rejects. */
+function liftOnce(service: Service & Vars): Promise<void> {
+	service.lifting ??= liftFences(service).finally(() => {
+		service.lifting = null;
+	});
+	return service.lifting;
+}
+
+async function liftFences({ broker, clusters, logger, routing: held }: Service & Vars): Promise<void> {
+	const onMap = (map: RoutingMap) => held.take(map);
+	try {
+		const { lifted, errors } = await liftDeadFences({ clusters, node: broker.nodeID, nowMs: Date.now, onMap });
+		for (const name of lifted) logger.warn(`lifted the fence of ${name}: its mover is gone`);
+		for (const error of errors) logger.debug(`looking for fences: ${error}`);
+		if (lifted.length > 0) await broadcast(broker, "shard.map.changed", { version: held.current.version });
+	} catch (error) {
+		logger.debug(`fences could not be looked for: ${error}`);
+	}
 }
 
 /** Asks each worker for its own, with the caller's credential. */

@@ -46,6 +46,8 @@ interface Run extends AuditOptions {
 	findings: Findings;
 	accounts: Map<string, EpochAccount>;
 	days: LedgerDay[];
+	/** Keys of ids that seem missing, until their rows are looked at again. */
+	missing: Set<string>;
 	/** Everything accepted before it is at its end; minus infinity when no worker has said so. */
 	watermarkMs: number;
 	startMs: number;
@@ -63,7 +65,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
 	const run = await begin(options);
 	await waitForWatermark(run);
 	const candidates = await sweepAll(run);
-	await confirmTwice(run, candidates);
+	await confirm(run, candidates);
 	const { from, to, findings, watermarkMs } = run;
 	const unknown = unknownOf(run, candidates.size);
 	return findings.report({
@@ -88,7 +90,8 @@ async function begin(options: AuditOptions): Promise<Run> {
 	);
 	const accounts = accountsByEpoch(rows, from);
 	const startMs = Date.now();
-	return { ...options, sweep, silent, findings: new Findings(), accounts, days, watermarkMs: -Infinity, startMs };
+	const found = { findings: new Findings(), missing: new Set<string>() };
+	return { ...options, ...found, sweep, silent, accounts, days, watermarkMs: -Infinity, startMs };
 }
 
 async function waitForWatermark(run: Run): Promise<void> {
@@ -118,7 +121,7 @@ async function sweepAll(run: Run): Promise<Candidates> {
 	const lookUp = new LookUp(run, await loadMap(run.clusters));
 	for await (const batch of withProgress(run, sweepBatches(run.sweep, run.days))) {
 		gaps.see(batch);
-		if (batch.ids.length > 0) findings.noteBatch(batch.ids.length);
+		if (batch.ids.length + batch.erased > 0) findings.noteBatch(batch.ids.length, batch.erased);
 		twice.see(batch);
 		await lookUp.add(batch);
 	}
@@ -192,7 +195,7 @@ class LookUp {
 		// The shard may have moved, or the slot may have come, while it was looked at.
 		if (suspects.length > 0) this.#map = await loadMap(this.#run.clusters);
 		const all = [...sure, ...(await this.#judge(shard, suspects))];
-		for (const { id, verdict, found } of all) this.#run.findings.noteId(id, verdict, found);
+		for (const judged of all) this.#note(judged);
 		waiting.isOld = [];
 		await this.#pace(asked.length, startMs);
 	}
@@ -211,6 +214,12 @@ class LookUp {
 			const verdict = judgeId(found, { ...places, hasFailure, isOld, allAnswer: silent.size === 0 });
 			return { id, isOld, found, verdict };
 		});
+	}
+
+	#note({ id, verdict, found }: Judged): void {
+		const { findings, missing } = this.#run;
+		if (verdict === "missing" && missing.size < MOST_CANDIDATES) missing.add(keyOf(id));
+		else findings.noteId(id, verdict, found);
 	}
 
 	async #pace(count: number, startMs: number): Promise<void> {
@@ -245,17 +254,36 @@ class TwiceBook {
 	}
 }
 
-/** A second sweep tells the ids that do stand in two batches from those that the sieve has mistaken. */
-async function confirmTwice(run: Run, candidates: Candidates): Promise<void> {
-	if (candidates.size === 0) return;
-	run.onProgress?.({ phase: "twice", part: 0, words: `${candidates.size} ids are looked at again` });
-	const inside = run.days.filter(({ day }) => run.sweep.isInside(day));
-	for await (const { epoch, number, ids } of sweepBatches(run.sweep, inside)) {
-		run.signal?.throwIfAborted();
-		for (const id of ids) candidates.get(keyOf(id))?.add(`${epoch}:${number}`);
-	}
+/**
+ * A second sweep tells the ids that do stand in two batches from those that the sieve has mistaken, and the missing ones from those of a
+ * customer who was erased meanwhile: an erase takes an id out of the ledger before it removes the slot.
+ */
+async function confirm(run: Run, candidates: Candidates): Promise<void> {
+	const { findings, missing } = run;
+	if (candidates.size + missing.size === 0) return;
+	run.onProgress?.({ phase: "again", part: 0, words: `${candidates.size + missing.size} ids are looked at again` });
+	const standing = await sweepAgain(run, candidates);
 	for (const [key, batches] of candidates)
-		if (batches.size > 1) run.findings.noteTwice(Buffer.from(key, "latin1"), [...batches]);
+		if (batches.size > 1) findings.noteTwice(Buffer.from(key, "latin1"), [...batches]);
+	for (const key of missing) {
+		if (standing.has(key)) findings.noteId(Buffer.from(key, "latin1"), "missing", []);
+		else if (run.silent.size > 0) findings.noteId(Buffer.from(key, "latin1"), "unjudged", []);
+		else findings.noteErased();
+	}
+}
+
+/** Notes the batches of the candidates, and tells which of the missing ids still stand in one. */
+async function sweepAgain({ days, sweep, signal, missing }: Run, candidates: Candidates): Promise<Set<string>> {
+	const standing = new Set<string>();
+	const inside = days.filter(({ day }) => sweep.isInside(day));
+	for await (const { epoch, number, ids } of sweepBatches(sweep, inside)) {
+		signal?.throwIfAborted();
+		for (const key of ids.map(keyOf)) {
+			candidates.get(key)?.add(`${epoch}:${number}`);
+			if (missing.has(key)) standing.add(key);
+		}
+	}
+	return standing;
 }
 
 function unknownOf({ silent }: Run, candidates: number): string[] {

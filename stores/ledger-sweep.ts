@@ -28,6 +28,8 @@ export interface SweptBatch {
 	/** Of a day whose ids are wanted; otherwise there are none here. */
 	isInside: boolean;
 	ids: Buffer[];
+	/** Ids that were taken out with their customer. */
+	erased: number;
 }
 
 /** What all sweeps of a run share. */
@@ -148,7 +150,7 @@ class DayReader {
 
 	async fill(): Promise<void> {
 		if (this.#at < this.#rows.length || this.#isOver) return;
-		const projection = this.#sweep.isInside(this.#day.day) ? { ids: 1, at: 1 } : { at: 1 };
+		const projection = this.#sweep.isInside(this.#day.day) ? { ids: 1, at: 1, erased: 1 } : { at: 1 };
 		this.#rows = await rowsOf(this.#sweep, this.#day, { _id: { $gt: this.#after } }, ROWS, projection);
 		this.#at = 0;
 		this.#after = this.#rows.at(-1)?._id ?? this.#after;
@@ -162,7 +164,7 @@ function toBatch(rowId: string, rows: LedgerDocument[]): SweptBatch {
 	const atMs = Math.min(...rows.map(({ at }) => (at instanceof Date ? at.getTime() : 0)));
 	const ids = withIds === undefined ? [] : cutIds(toBuffer(withIds.ids as Uint8Array));
 	const number = Number(rowId.slice(rowId.lastIndexOf(":") + 1));
-	return { epoch: epochOf(rowId), number, atMs, isInside: withIds !== undefined, ids };
+	return { epoch: epochOf(rowId), number, atMs, isInside: withIds !== undefined, ids, erased: withIds?.erased ?? 0 };
 }
 
 function cutIds(joined: Buffer): Buffer[] {

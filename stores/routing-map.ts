@@ -1,5 +1,6 @@
 import type { RoutingMap } from "../contracts/routing.ts";
 import {
+	alarmsOf,
 	CLUSTER_DATABASE,
 	CLUSTER_HOLDINGS,
 	due,
@@ -10,6 +11,7 @@ import {
 	SHARD_HOLDINGS,
 	shardDatabase,
 } from "../domain/holdings.ts";
+import { monthsDue } from "../domain/months.ts";
 import { firstMap, isEmptyChange, type MapChange, withChange } from "../domain/routing.ts";
 import type { Clusters } from "./clusters.ts";
 import { dropCollection, ensureCollection, ensureIndexes } from "./collections.ts";
@@ -121,10 +123,13 @@ async function makeWhatIsDue(
 }
 
 function missingOfShards(map: RoutingMap, now: Date, watermarkMs: number | null) {
-	const holding = SHARD_HOLDINGS.keys;
+	const { alarms, keys, ...others } = SHARD_HOLDINGS;
+	const nowMs = now.getTime();
 	return map.shards.flatMap(({ cluster, collections }, shard) => {
-		const behind = keyDaysBehind(Object.keys(collections), now.getTime(), watermarkMs);
-		return [...due(SHARD_HOLDINGS, now.getTime()), ...behind.map((name) => ({ name, holding }))]
+		const months = monthsDue(collections, nowMs).map((month) => ({ name: alarmsOf(month), holding: alarms }));
+		const behind = keyDaysBehind(Object.keys(collections), nowMs, watermarkMs);
+		const days = behind.map((name) => ({ name, holding: keys }));
+		return [...months, ...due({ keys, ...others }, nowMs), ...days]
 			.filter(({ name }) => collections[name] === undefined)
 			.map(({ name, holding }) => ({ shard, cluster, name, holding }));
 	});

@@ -66,6 +66,15 @@ export async function deleteOne(clusters: Clusters, target: Target, q: Document)
 	refuseWrongReply(reply, target);
 }
 
+/** Deletes the documents with these ids, which are in order, and tells how many there were. A fence lets it pass. */
+export async function deleteByIds(clusters: Clusters, target: Target, ids: Buffer[]): Promise<number> {
+	// The bounds beside the list: whatever a server makes of `$in`, it looks at no more of the tree than that.
+	const q = { _id: { $gte: ids.at(0), $lte: ids.at(-1), $in: ids } };
+	const reply = await writeTo(clusters, target, { delete: target.collection, deletes: [{ q, limit: 0 }] });
+	refuseWrongReply(reply, target);
+	return reply.n ?? 0;
+}
+
 /** @throws {Fenced} and any other error of a single write. */
 function refuseWrongReply({ writeErrors = [], writeConcernError }: WriteReply, target: Target): void {
 	const [error] = writeErrors;

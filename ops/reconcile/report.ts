@@ -22,12 +22,13 @@ export function toVerdict({ ids, batches, wrong, unknown, pending, unjudged }: A
 	return `Not known: ${open.join(", ")}. Nothing wrong was found otherwise.`;
 }
 
-function summaryOf({ from, to, batches, ids, slots, lowWatermark }: AuditReport): string[] {
+function summaryOf({ from, to, batches, ids, erased, slots, lowWatermark }: AuditReport): string[] {
 	const ends = Object.entries(slots).filter(([, count]) => count > 0);
 	const days = from === to ? from : `${from} to ${to}`;
 	return [
 		`Ledger of ${days}: ${batches} batches with ${ids} ids.`,
 		`Their slots: ${ends.map(([outcome, count]) => `${count} ${outcome}`).join(", ") || "none"}.`,
+		...(erased === 0 ? [] : [`Erased with their customers: ${erased} ids more.`]),
 		lowWatermark === null
 			? "No worker has ever said up to when everything has arrived."
 			: `Everything accepted before ${lowWatermark} must have arrived.`,

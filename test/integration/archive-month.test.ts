@@ -1,4 +1,4 @@
-import type { CollectionInfo, Document, Timestamp } from "mongodb";
+import type { CollectionInfo, Document } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { alarmsOf, archiveDatabase, awayOf, shardDatabase } from "../../domain/holdings.ts";
 import { showId } from "../../domain/ids.ts";
@@ -282,33 +282,6 @@ test("an archive that stops answering in the middle leaves the month in the serv
 	await archive();
 	await expectArchived(before);
 });
-
-test.skip("a copy whose changes the oplog has forgotten is begun anew", async () => {
-	const mover = startMover(servers, { shard, month: MONTH });
-	await mover.until("copied");
-	await mover.kill();
-	await rollOplog(serviceCluster());
-	const troubles: unknown[] = [];
-	const steps = await eventually(async () => archive({ onError: (error) => troubles.push(error) }).catch(() => null));
-	expect(steps.filter((step) => step === "taken")).toHaveLength(2);
-	expect(String(troubles[0])).toContain("the oplog no longer reaches back");
-	await expectArchived(await atSource(awayOf(MONTH)));
-});
-
-/** Writes until the oplog's first entry is younger than now. */
-async function rollOplog(name: string): Promise<void> {
-	const client = shards.cluster(name);
-	const { operationTime } = await client.db("admin").command({ ping: 1 });
-	const junk = () => Array.from({ length: 8 }, () => ({ bytes: Buffer.alloc(1024 * 1024) }));
-	await eventually(async () => {
-		await client.db("junk").collection("junk").insertMany(junk());
-		const [first] = await client.db("local").collection("oplog.rs").find().sort({ $natural: 1 }).limit(1).toArray();
-		// What the last checkpoint does not hold is kept for a recovery.
-		await client.db("admin").command({ fsync: 1 });
-		return (first as unknown as { ts: Timestamp }).ts.comp(operationTime as Timestamp) > 0;
-	}, "the oplog rolled over");
-	await client.db("junk").dropDatabase();
-}
 
 test("a fence that nobody alive stands for is lifted, and one of a living mover is not", async () => {
 	const mover = startMover(servers, { shard, month: MONTH });

@@ -22,7 +22,13 @@ const SHARDS = 4;
 const OLD = addMonths(monthOf(Date.now()), -5);
 const DUE = [OLD, addMonths(OLD, 1)];
 const ROWS = 500;
-const SETTINGS = { LOGICAL_SHARDS: String(SHARDS), SERVICE_DAYS: "60", ARCHIVE_EVERY_MINUTES: "0" };
+/** Of the calendar, so that the month after is not due on any day. */
+const daysSince = (month = "") => Math.floor((Date.now() - monthEndMs(month)) / 86_400_000) - 2;
+const SETTINGS = {
+	LOGICAL_SHARDS: String(SHARDS),
+	SERVICE_DAYS: String(daysSince(DUE[1])),
+	ARCHIVE_EVERY_MINUTES: "0",
+};
 
 let system: TestSystem;
 let clusters: Clusters;

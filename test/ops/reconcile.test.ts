@@ -51,6 +51,13 @@ describe("the report in words", () => {
 		);
 	});
 
+	test("tells of erased ids, when there are any", () => {
+		const findings = new Findings();
+		findings.noteBatch(0, 3);
+		expect(toText(findings.report(days))).toContain("Erased with their customers: 3 ids more.");
+		expect(toText(new Findings().report(days))).not.toContain("Erased");
+	});
+
 	test("shows the first of a long list", () => {
 		const findings = new Findings();
 		for (let n = 0; n < 20; n++) findings.noteId(id, "missing", []);

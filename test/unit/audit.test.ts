@@ -254,6 +254,16 @@ describe("the report", () => {
 		expect(exitCodeOf(new Findings().report({ ...none, unknown: ["the cluster c1 did not answer"] }))).toBe(2);
 	});
 
+	test("counts ids that were erased apart, also those that were erased while it was made", () => {
+		const findings = new Findings();
+		findings.noteBatch(2, 3);
+		findings.noteId(id, "stored", []);
+		findings.noteErased();
+		const report = findings.report(none);
+		expect(report).toMatchObject({ batches: 1, ids: 1, erased: 4, slots: { stored: 1 }, wrong: [] });
+		expect(exitCodeOf(report)).toBe(0);
+	});
+
 	test("counts everything and keeps the first hundred", () => {
 		const findings = new Findings();
 		const ids = Array.from({ length: 150 }, () => newAlarmId("u", NOW_MS));

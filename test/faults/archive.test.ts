@@ -1,0 +1,221 @@
+import type { Document, Timestamp } from "mongodb";
+import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/holdings.ts";
+import { showId } from "../../domain/ids.ts";
+import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
+import type { AlarmRow, Slot } from "../../domain/rows.ts";
+import { archiveMonth } from "../../stores/archive-month.ts";
+import { Clusters } from "../../stores/clusters.ts";
+import { liftDeadFences } from "../../stores/fence.ts";
+import { newestMap } from "../../stores/map-change.ts";
+import { chanceOf, seedOfRun } from "../support/chance.ts";
+import { eventually } from "../support/eventually.ts";
+import { freeze, thaw } from "../support/freeze.ts";
+import { customersOf, putRows, rowIn } from "../support/months.ts";
+import { type MoverProcess, moveDeps, startMover } from "../support/movers.ts";
+import { type Rest, restClient } from "../support/rest.ts";
+import { TestShards } from "../support/shards.ts";
+import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
+
+/** What is done to movers, and to the archive, while customers read and mark. */
+
+const MONTHS = [-5, -4, -3].map((at) => addMonths(monthOf(Date.now()), at));
+const SHARDS = 2;
+const EACH = 40;
+const CUSTOMERS = [0, 1].flatMap((shard) => customersOf(shard, 4, SHARDS));
+const SECONDS = 60;
+
+let system: TestSystem;
+let clusters: Clusters;
+let shards: TestShards;
+/** What each inbox must show, newest first. */
+let expected: Map<string, string[]>;
+
+beforeEach(async () => {
+	const since = new Date(monthStartMs(MONTHS[0] ?? ""));
+	system = await startSystem({ LOGICAL_SHARDS: String(SHARDS) }, { names: ["c0", "c1", "a0"], since });
+	clusters = new Clusters(system.config);
+	shards = new TestShards(system.servers);
+	expected = new Map();
+	await fill();
+});
+afterEach(async () => {
+	await clusters?.close();
+	await shards?.close();
+	await system?.stop();
+});
+
+async function fill(): Promise<void> {
+	const map = await newestMap(clusters);
+	for (const month of MONTHS) {
+		for (const shard of [0, 1]) {
+			const rows = customersOf(shard, 4, SHARDS).flatMap((userId) =>
+				Array.from({ length: EACH }, (_, at) => rowIn(month, userId, at)),
+			);
+			await putRows(clusters, map, shard, month, rows as Slot[]);
+			for (const { _id, userId } of rows) expected.set(userId, [showId(_id), ...(expected.get(userId) ?? [])]);
+		}
+	}
+}
+
+async function pages(inbox: Rest, userId: string, limit: number): Promise<string[] | string> {
+	const ids: string[] = [];
+	for (let cursor: string | null = null; ; ) {
+		const after: string = cursor === null ? "" : `&cursor=${cursor}`;
+		const { status, body } = await inbox("GET", `/v1/users/${userId}/alarms?limit=${limit}${after}`);
+		if (status !== 200) return `${status} ${body.code}`;
+		ids.push(...body.items.map(({ id }: { id: string }) => id));
+		cursor = body.nextCursor;
+		if (cursor === null) return ids;
+	}
+}
+
+test("movers killed and frozen, and an archive frozen, at random moments: every inbox whole, every mark kept, every month archived", async () => {
+	const seed = seedOfRun();
+	console.log(`to play it again: FAULT_SEED=${seed} npm run faults -- -t "movers killed and frozen"`);
+	const chance = chanceOf(seed, "movers");
+	const url = urlOf(await system.run("gateway,alarm.query"));
+	const inboxes = await Promise.all(
+		CUSTOMERS.map(async (userId) => [userId, restClient(url, await system.tokenOf(userId))] as const),
+	);
+	const state = { over: false, scrolls: 0 };
+	const [acked, wrong, troubles] = [new Set<string>(), [] as string[], new Map<string, number>()];
+	const tell = (what: string) => troubles.set(what, (troubles.get(what) ?? 0) + 1);
+	const read = async ([userId, inbox]: (typeof inboxes)[number]) => {
+		while (!state.over) {
+			const ids = await pages(inbox, userId, chance.between(5, 60));
+			state.scrolls++;
+			if (typeof ids === "string") tell(ids);
+			else if (ids.join() !== expected.get(userId)?.join()) wrong.push(`${userId} read ${ids.length} ids`);
+		}
+	};
+	const mark = async ([userId, inbox]: (typeof inboxes)[number]) => {
+		while (!state.over) {
+			const id = chance.pick(expected.get(userId) ?? []);
+			const { status, body } = await inbox("PATCH", `/v1/users/${userId}/alarms/${id}`, { read: true });
+			if (status === 200) acked.add(id);
+			else tell(`mark: ${status} ${body.code}`);
+		}
+	};
+	const busy = inboxes.flatMap((one) => [read(one), mark(one)]);
+	const [kills, freezes] = await torment(chance);
+	state.over = true;
+	await Promise.all(busy);
+	await eventually(async () => (await liftDeadFences(moveDeps(clusters, "router"))).errors.length === 0);
+	for (const shard of [0, 1]) for (const month of MONTHS) await startMover(system.servers, { shard, month }).finish();
+
+	console.log(
+		`${kills} kills, ${freezes} freezes, ${state.scrolls} scrolls, ${acked.size} marks`,
+		Object.fromEntries(troubles),
+	);
+	expect(wrong).toEqual([]);
+	const allowed = [
+		"503 ARCHIVE_UNAVAILABLE",
+		"mark: 409 ALARM_ARCHIVED",
+		"mark: 503 UNAVAILABLE",
+		"mark: 503 ARCHIVE_UNAVAILABLE",
+	];
+	expect(allowed).toEqual(expect.arrayContaining([...troubles.keys()]));
+	const rows = await archivedRows();
+	expect(rows.map(({ _id }) => showId(_id)).sort()).toEqual([...expected.values()].flat().sort());
+	const marked = new Set(rows.filter(({ readAt }) => readAt !== undefined).map(({ _id }) => showId(_id)));
+	expect([...acked].filter((id) => !marked.has(id))).toEqual([]);
+	expect(kills + freezes).toBeGreaterThan(5);
+}, 300_000);
+
+/** For a while: a mover on some shard and month, let go by some steps, then killed, or frozen and woken when others have been there. */
+async function torment(chance: ReturnType<typeof chanceOf>): Promise<[number, number]> {
+	const endMs = Date.now() + SECONDS * 1_000;
+	const sleepers: MoverProcess[] = [];
+	let kills = 0;
+	let freezes = 0;
+	while (Date.now() < endMs) {
+		const mover = startMover(system.servers, { shard: chance.between(0, SHARDS - 1), month: chance.pick(MONTHS) });
+		let line = await mover.next();
+		for (let steps = chance.between(0, 9); steps > 0 && line.startsWith("step"); steps--) {
+			mover.goOn();
+			line = await mover.next();
+		}
+		if (!line.startsWith("step")) continue;
+		if (chance.next() < 0.2) await frozenArchive(chance);
+		if (chance.next() < 0.5) {
+			await mover.kill();
+			kills++;
+		} else {
+			await freeze(mover.pid);
+			sleepers.push(mover);
+			freezes++;
+		}
+		if (sleepers.length > 2) await wake(sleepers.shift());
+	}
+	for (const sleeper of sleepers) await wake(sleeper);
+	return [kills, freezes];
+}
+
+async function wake(sleeper: MoverProcess | undefined): Promise<void> {
+	if (sleeper === undefined) return;
+	thaw(sleeper.pid);
+	await sleeper.finish();
+}
+
+async function frozenArchive(chance: ReturnType<typeof chanceOf>): Promise<void> {
+	const pid = system.servers.mongods.a0?.pid ?? 0;
+	await freeze(pid);
+	await new Promise((done) => setTimeout(done, chance.between(100, 2_000)));
+	thaw(pid);
+}
+
+async function archivedRows(): Promise<AlarmRow[]> {
+	const all = await Promise.all(
+		[0, 1].flatMap((shard) =>
+			MONTHS.map((month) =>
+				shards
+					.cluster("a0")
+					.db(archiveDatabase(shard))
+					.collection<Document & AlarmRow>(alarmsOf(month))
+					.find()
+					.toArray(),
+			),
+		),
+	);
+	return all.flat();
+}
+
+test("a copy whose changes the oplog has forgotten is begun anew", async () => {
+	const [month = ""] = MONTHS;
+	const mover = startMover(system.servers, { shard: 0, month });
+	await mover.until("copied");
+	await mover.kill();
+	await rollOplog((await newestMap(clusters)).shards[0]?.cluster ?? "");
+	const troubles: unknown[] = [];
+	const deps = moveDeps(clusters, "test", { onError: (error) => troubles.push(error) });
+	const archive = async () => {
+		const steps: string[] = [];
+		for await (const step of archiveMonth(deps, { run: "r", shard: 0, month })) steps.push(step);
+		return steps;
+	};
+	const steps = await eventually(() => archive().catch(() => null));
+	expect(String(troubles[0])).toContain("the oplog no longer reaches back");
+	expect(steps.filter((step) => step === "taken")).toHaveLength(2);
+	expect(await shards.cluster("a0").db(archiveDatabase(0)).collection(alarmsOf(month)).countDocuments()).toBe(4 * EACH);
+	expect(
+		await shards
+			.cluster("c0")
+			.db(shardDatabase(0))
+			.listCollections({ name: alarmsOf(month) })
+			.toArray(),
+	).toEqual([]);
+}, 180_000);
+
+/** Writes until the oplog's first entry is younger than now; what is behind the last checkpoint, one a minute, is kept for a recovery. */
+async function rollOplog(name: string): Promise<void> {
+	const client = shards.cluster(name);
+	const { operationTime } = await client.db("admin").command({ ping: 1 });
+	const junk = () => Array.from({ length: 4 }, () => ({ bytes: Buffer.alloc(1024 * 1024) }));
+	const isOver = async () => {
+		await client.db("junk").collection("junk").insertMany(junk());
+		const [first] = await client.db("local").collection("oplog.rs").find().sort({ $natural: 1 }).limit(1).toArray();
+		return (first as unknown as { ts: Timestamp }).ts.comp(operationTime as Timestamp) > 0;
+	};
+	await eventually(isOver, "the oplog rolled over", 120_000);
+	await client.db("junk").dropDatabase();
+}

@@ -1,0 +1,120 @@
+import type { Document } from "mongodb";
+import { archiveDatabase } from "../../domain/holdings.ts";
+import { showId } from "../../domain/ids.ts";
+import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
+import type { AlarmRow } from "../../domain/rows.ts";
+import { type ArchiveStep, archiveMonth } from "../../stores/archive-month.ts";
+import { Clusters } from "../../stores/clusters.ts";
+import { newestMap } from "../../stores/map-change.ts";
+import { customersOf, putRows, rowIn } from "../support/months.ts";
+import { moveDeps } from "../support/movers.ts";
+import { type Rest, restClient } from "../support/rest.ts";
+import { TestShards } from "../support/shards.ts";
+import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
+
+/** Customers read and mark through every step of an archival, on a query edge that hears no news of the map. */
+
+const MONTHS = [-4, -3, -2].map((at) => addMonths(monthOf(Date.now()), at)) as [string, string, string];
+const [OLDEST, MIDDLE] = MONTHS;
+const SHARD = 1;
+const CUSTOMERS = customersOf(SHARD, 3, 2);
+const EACH = 30;
+
+let system: TestSystem;
+let clusters: Clusters;
+let shards: TestShards;
+let url: string;
+const expected = new Map<string, string[]>();
+
+beforeAll(async () => {
+	const since = new Date(monthStartMs(OLDEST));
+	system = await startSystem({ LOGICAL_SHARDS: "2" }, { names: ["c0", "c1", "a0"], since });
+	clusters = new Clusters(system.config);
+	shards = new TestShards(system.servers);
+	await fill();
+	url = urlOf(await system.run("gateway,alarm.query"));
+});
+afterAll(async () => {
+	await clusters?.close();
+	await shards?.close();
+	await system?.stop();
+});
+
+async function fill(): Promise<void> {
+	const map = await newestMap(clusters);
+	for (const month of MONTHS) {
+		const rows = CUSTOMERS.flatMap((userId) => Array.from({ length: EACH }, (_, at) => rowIn(month, userId, at)));
+		await putRows(clusters, map, SHARD, month, rows);
+		for (const { _id, userId } of rows) expected.set(userId, [showId(_id), ...(expected.get(userId) ?? [])]);
+	}
+}
+
+const inboxOf = async (userId: string) => restClient(url, await system.tokenOf(userId));
+
+/** Every id of an inbox, by pages of odd sizes. */
+async function scroll(inbox: Rest, userId: string, limit: number): Promise<string[]> {
+	const ids: string[] = [];
+	for (let cursor: string | null = null; ; ) {
+		const after: string = cursor === null ? "" : `&cursor=${cursor}`;
+		const { status, body } = await inbox("GET", `/v1/users/${userId}/alarms?limit=${limit}${after}`);
+		if (status !== 200) throw new Error(`${status} ${body.code}: ${body.detail}`);
+		ids.push(...body.items.map(({ id }: { id: string }) => id));
+		cursor = body.nextCursor;
+		if (cursor === null) return ids;
+	}
+}
+
+test("through every step each inbox is read whole, without gap, double or error, and every mark that was acked is kept", async () => {
+	const state = { step: "before" as ArchiveStep | "before" | "over", scrolls: new Map<string, number>() };
+	const acked = new Set<string>();
+	const answers = new Set<string>();
+	const read = async (userId: string, limit: number) => {
+		const inbox = await inboxOf(userId);
+		while (state.step !== "over") {
+			const during = state.step;
+			expect(await scroll(inbox, userId, limit)).toEqual(expected.get(userId));
+			state.scrolls.set(during, (state.scrolls.get(during) ?? 0) + 1);
+		}
+	};
+	const mark = async (userId: string) => {
+		const inbox = await inboxOf(userId);
+		const ids = (expected.get(userId) ?? []).slice(EACH).values();
+		for (let id = ids.next(); !id.done && state.step !== "over"; id = ids.next()) {
+			const { status, body } = await inbox("PATCH", `/v1/users/${userId}/alarms/${id.value}`, { read: true });
+			answers.add(`${status} ${body.code ?? ""}`.trim());
+			if (status === 200) acked.add(id.value);
+		}
+	};
+	const busy = [...CUSTOMERS.map((userId, at) => read(userId, 7 + at * 12)), ...CUSTOMERS.map(mark)];
+	for (const month of [OLDEST, MIDDLE]) {
+		for await (const step of archiveMonth(moveDeps(clusters, "test"), { run: "r", shard: SHARD, month })) {
+			state.step = step;
+			const before = state.scrolls.get(step) ?? 0;
+			while ((state.scrolls.get(step) ?? 0) === before) await Promise.race([Promise.all(busy), pause()]);
+		}
+	}
+	state.step = "over";
+	await Promise.all(busy);
+	expect([...state.scrolls.keys()]).toContain("switched");
+	// Refused, or asked to come again: both are true answers; nothing else is.
+	expect(["200", "409 ALARM_ARCHIVED", "503 UNAVAILABLE"]).toEqual(expect.arrayContaining([...answers]));
+	const rows = await shards
+		.cluster("a0")
+		.db(archiveDatabase(SHARD))
+		.collection<Document & AlarmRow>(`alarms_${OLDEST}`);
+	const archived = [
+		...(await rows.find().toArray()),
+		...(await shards
+			.cluster("a0")
+			.db(archiveDatabase(SHARD))
+			.collection<Document & AlarmRow>(`alarms_${MIDDLE}`)
+			.find()
+			.toArray()),
+	];
+	expect(archived).toHaveLength(2 * CUSTOMERS.length * EACH);
+	const read200 = new Set(archived.filter(({ readAt }) => readAt !== undefined).map(({ _id }) => showId(_id)));
+	expect(acked.size).toBeGreaterThan(0);
+	for (const id of acked) expect(read200).toContain(id);
+});
+
+const pause = () => new Promise((done) => setTimeout(done, 5));
