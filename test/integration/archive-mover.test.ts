@@ -2,7 +2,7 @@ import type { ServiceBroker } from "moleculer";
 import type { ArchivePlan, ArchiveState, Run, RunAnswer } from "../../contracts/archive.ts";
 import { alarmsOf } from "../../domain/holdings.ts";
 import { newAlarmId } from "../../domain/ids.ts";
-import { addMonths, monthEndMs, monthOf } from "../../domain/periods.ts";
+import { addMonths, monthEndMs, monthOf, monthStartMs } from "../../domain/periods.ts";
 import { toRow } from "../../domain/rows.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { newestMap } from "../../stores/map-change.ts";
@@ -37,7 +37,7 @@ let ops: ServiceBroker;
 let operator: Rest;
 
 beforeAll(async () => {
-	system = await startSystem(SETTINGS, ["c0", "c1", "a0"]);
+	system = await startSystem(SETTINGS, { names: ["c0", "c1", "a0"], since: new Date(monthStartMs(OLD)) });
 	clusters = new Clusters(system.config);
 	shards = new TestShards(system.servers);
 	const map = await mapSince(clusters, OLD, SHARDS);

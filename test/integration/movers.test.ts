@@ -2,7 +2,7 @@ import type { ServiceBroker } from "moleculer";
 import type { Run, RunAnswer } from "../../contracts/archive.ts";
 import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/holdings.ts";
 import { newAlarmId } from "../../domain/ids.ts";
-import { addMonths, monthEndMs, monthOf } from "../../domain/periods.ts";
+import { addMonths, monthEndMs, monthOf, monthStartMs } from "../../domain/periods.ts";
 import { toRow } from "../../domain/rows.ts";
 import { newRun } from "../../domain/runs.ts";
 import type { HasRuns } from "../../mixins/runs.mixin.ts";
@@ -40,7 +40,7 @@ let shards: TestShards;
 const processes: ServiceProcess[] = [];
 
 beforeAll(async () => {
-	system = await startSystem(SETTINGS);
+	system = await startSystem(SETTINGS, { since: new Date(monthStartMs(FIRST)) });
 	shards = new TestShards(system.servers);
 	clusters = new Clusters(system.config);
 	const map = await mapSince(clusters, FIRST, SHARDS);

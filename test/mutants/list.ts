@@ -24,6 +24,8 @@ const OUTBOX: Suite = { project: "integration", paths: "integration/outbox", tes
 const RELAY: Suite = { project: "integration", paths: "integration/relay" };
 const VERDICTS: Suite = { project: "unit", paths: "unit/verdicts" };
 
+const archive = (tests: string): Suite => ({ project: "integration", paths: "integration/archive-month", tests });
+
 export const MUTANTS: Mutant[] = [
 	{
 		name: "ack before the write",
@@ -192,5 +194,101 @@ export const MUTANTS: Mutant[] = [
 		find: "since.push(sinceOfSubject(subject) ?? Number.POSITIVE_INFINITY);",
 		replace: "sinceOfSubject(subject);",
 		suite: { project: "integration", paths: "integration/watermark", tests: "parked" },
+	},
+	{
+		name: "no verification",
+		promise: "the source is dropped only after a verified equal copy",
+		file: "stores/archive-month.ts",
+		find: "		this.#refuseIfWrong(await copy.verify());\n",
+		replace: "		await copy.verify();\n",
+		suite: archive("not equal is refused"),
+	},
+	{
+		name: "no fence",
+		promise: "nothing is written to a source behind the last look at its changes",
+		file: "stores/archive-month.ts",
+		find: "		await setFence(this.#deps.clusters, source);\n",
+		replace: "",
+		suite: archive("neither inserts nor updates"),
+	},
+	{
+		name: "changes are not caught up",
+		promise: "marks made during the copy are kept",
+		file: "stores/month-copy.ts",
+		find: "		await recopy(this.#deps, from, this.#copy, ids);\n",
+		replace: "",
+		suite: archive("what is written to the month"),
+	},
+	{
+		name: "no settling",
+		promise: "what slips through a fence that was lifted is in the archive",
+		file: "stores/archive-month.ts",
+		find: "		await copy.settle(this.#away(source.uuid));\n",
+		replace: "",
+		suite: archive("slips through"),
+	},
+	{
+		name: "an epoch that is over still changes the map",
+		promise: "a frozen mover that wakes does no harm",
+		file: "domain/duties.ts",
+		find: "	return shardPlace(map, shard).duty?.epoch === epoch;",
+		replace: "	return epoch > 0 && shardPlace(map, shard).duty !== undefined;",
+		suite: { project: "unit", paths: "unit/duties" },
+	},
+	{
+		name: "a copy keeps its name when it is taken over",
+		promise: "a frozen mover that wakes does no harm",
+		file: "stores/archive-copies.ts",
+		find: "		const collection = copyOf(place.month, epoch);\n		if (newest.name",
+		replace: "		const collection = newest.name;\n		if (newest.name",
+		suite: archive("has it alone"),
+	},
+	{
+		name: "a source that was not settled is dropped",
+		promise: "the source is dropped only after a verified equal copy",
+		file: "stores/away.ts",
+		find: "away?.settled === true && ",
+		replace: "away !== undefined && ",
+		suite: archive("kept, however old"),
+	},
+	{
+		name: "fences stay",
+		promise: "a fence that nobody alive stands for is lifted",
+		file: "stores/fence.ts",
+		find: "		await liftFence(clusters, target).catch(unlessMoved);\n",
+		replace: "",
+		suite: archive("nobody alive stands for"),
+	},
+	{
+		name: "the current month may be archived",
+		promise: "what is written to is never archived or dropped",
+		file: "stores/archive-month.ts",
+		find: "	if (month >= monthOf(nowMs))",
+		replace: "	if (month > monthOf(nowMs))",
+		suite: archive("neither archived nor dropped"),
+	},
+	{
+		name: "a plan ignores the low-watermark",
+		promise: "nothing is dropped that may still be on its way",
+		file: "domain/archive-plan.ts",
+		find: "facts.lowWatermarkMs === null || monthEndMs(month) >= facts.lowWatermarkMs",
+		replace: "facts.lowWatermarkMs === Number.NaN",
+		suite: { project: "unit", paths: "unit/archive-plan" },
+	},
+	{
+		name: "a plan believes any clock",
+		promise: "a clock that jumps moves nothing",
+		file: "domain/archive-plan.ts",
+		find: "	if (trustClock) return null;",
+		replace: "	if (newestMs !== undefined) return null;",
+		suite: { project: "unit", paths: "unit/archive-plan" },
+	},
+	{
+		name: "an archive that is silent fails the page",
+		promise: "recent pages are read while the archive is down",
+		file: "stores/inbox.ts",
+		find: "	if (ended === null) throw",
+		replace: '	if (ended === null || target.tier === "archive") throw',
+		suite: { project: "integration", paths: "integration/archive-reading" },
 	},
 ];
