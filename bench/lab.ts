@@ -4,6 +4,7 @@ import { connect, type JetStreamManager, type NatsConnection } from "nats";
 import { type Config, readConfig } from "../config.ts";
 import { LANES } from "../contracts/alarm.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
+import { addMonths, type Month, monthOf, monthStartMs } from "../domain/periods.ts";
 import type { LocalCredentials } from "../ops/credentials.ts";
 import { findServer, type RunningMongod, type RunningNats, startNats } from "../ops/embedded/index.ts";
 import { freePort } from "../ops/embedded/port.ts";
@@ -11,7 +12,7 @@ import { ROLES, type RoleName } from "../ops/start/roles.ts";
 import { setUp } from "../ops/system.ts";
 import { Clusters } from "../stores/clusters.ts";
 import { loadDocument } from "../stores/documents.ts";
-import { MAP_ID } from "../stores/routing-map.ts";
+import { ensureCollections, ensureMap, MAP_ID } from "../stores/routing-map.ts";
 import { streamOf } from "../streams/lanes.ts";
 import { type Child, type ChildOptions, startChild } from "./child.ts";
 import { type Ends, startMongods, temporaryFolder, whereToFind, withEnds } from "./servers.ts";
@@ -26,6 +27,8 @@ export interface LabOptions {
 	archive?: boolean;
 	/** Logical shards; 16 unless said. */
 	shards?: number;
+	/** So many months ago it was first set up: it has all months since. */
+	monthsBack?: number;
 }
 
 export interface Lab {
@@ -57,7 +60,8 @@ export async function withLab<R>(
 	return withEnds(signal, (ends) => openLab(signal, ends, options), work);
 }
 
-async function openLab(signal: AbortSignal, ends: Ends, { archive = false, shards = 16 }: LabOptions): Promise<Lab> {
+async function openLab(signal: AbortSignal, ends: Ends, options: LabOptions): Promise<Lab> {
+	const { archive = false, shards = 16, monthsBack = 0 } = options;
 	const dir = await temporaryFolder("alarm-bench-", ends);
 	const nats = await startQueue(dir, signal, ends);
 	const names = archive ? [...CLUSTERS, ARCHIVE] : CLUSTERS;
@@ -65,6 +69,7 @@ async function openLab(signal: AbortSignal, ends: Ends, { archive = false, shard
 	const env = { ...environmentOf(nats, mongods), LOGICAL_SHARDS: String(shards) };
 	const config = readConfig(env);
 	const file = path.join(dir, "credentials.json");
+	if (monthsBack > 0) await beginMap(config, addMonths(monthOf(Date.now()), -monthsBack));
 	await setUp(config, file);
 	const connection = await connect({ servers: nats.url });
 	ends.push(() => connection.close());
@@ -110,6 +115,17 @@ function environmentOf(nats: RunningNats, mongods: RunningMongod[]): Record<stri
 		BIND_ADDRESS: "127.0.0.1",
 		LOG_LEVEL: "error",
 	};
+}
+
+/** A month is made up for only when the system was there at the time. */
+async function beginMap(config: Config, month: Month): Promise<void> {
+	const clusters = new Clusters(config);
+	const since = new Date(monthStartMs(month));
+	try {
+		await ensureCollections(clusters, await ensureMap(clusters, config.logicalShards, since), since);
+	} finally {
+		await clusters.close();
+	}
 }
 
 async function readMap(config: Config): Promise<RoutingMap> {

@@ -2,13 +2,11 @@ import type { Document } from "mongodb";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { alarmsOf } from "../domain/holdings.ts";
 import { shardOf } from "../domain/ids.ts";
-import { addMonths, type Month, monthEndMs, monthOf, monthStartMs } from "../domain/periods.ts";
+import { type Month, monthEndMs, monthStartMs } from "../domain/periods.ts";
 import { shardTarget, type Target } from "../domain/routing.ts";
 import type { AlarmRow } from "../domain/rows.ts";
 import { insertVerdicts } from "../domain/verdicts.ts";
 import type { Clusters } from "../stores/clusters.ts";
-import { newestMap } from "../stores/map-change.ts";
-import { ensureCollections } from "../stores/routing-map.ts";
 import { insertInto } from "../stores/shard-command.ts";
 import { SAMPLE_SIZE, storedRow, variedAlarm } from "./sample.ts";
 
@@ -16,17 +14,6 @@ import { SAMPLE_SIZE, storedRow, variedAlarm } from "./sample.ts";
 
 const COMMAND_ROWS = 2_000;
 const IN_FLIGHT = 4;
-
-/** The map with every month from `first` until now. */
-export async function makeMonths(clusters: Clusters, first: Month): Promise<RoutingMap> {
-	let map = await newestMap(clusters);
-	for (let month = first; month < monthOf(Date.now()); month = addMonths(month, 1)) {
-		const made = await ensureCollections(clusters, map, new Date(monthStartMs(month)));
-		if (made.errors.length > 0) throw made.errors[0];
-		map = made.map;
-	}
-	return map;
-}
 
 export function targetIn(map: RoutingMap, shard: number, month: Month): Target {
 	const target = shardTarget(map, shard, alarmsOf(month));

@@ -39,8 +39,9 @@ async function read({ userIds, months, durationMs }: PagesQuestion): Promise<Pag
 	let next = 0;
 	const line = async () => {
 		for (let beginMs = performance.now(); beginMs - startMs < durationMs; beginMs = performance.now()) {
-			rows += await pageOf(map, userIds[next++ % userIds.length] ?? "");
+			const found = await pageOf(map, userIds[next++ % userIds.length] ?? "");
 			timesMs.push(performance.now() - beginMs);
+			rows += found;
 		}
 	};
 	await Promise.all(Array.from({ length: LINES }, line));

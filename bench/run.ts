@@ -45,8 +45,8 @@ const GROUPS: Record<string, (stage: Stage, size: Size) => Promise<Figure[]>> = 
 
 /** Few shards where months are archived, so that each has many alarms. */
 const LABS: Record<string, LabOptions> = {
-	archive: { archive: true, shards: 4 },
-	"archive-reads": { archive: true, shards: 4 },
+	archive: { archive: true, shards: 4, monthsBack: 12 },
+	"archive-reads": { archive: true, shards: 4, monthsBack: 12 },
 };
 
 const { values } = parseArgs({

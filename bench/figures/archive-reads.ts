@@ -6,7 +6,7 @@ import type { Child } from "../child.ts";
 import type { Figure } from "../figure.ts";
 import type { LoadResult } from "../load/closed.ts";
 import type { OpenResult } from "../load/open.ts";
-import { arrivals, makeMonths, putAll, putInto, targetIn } from "../months.ts";
+import { arrivals, putAll, putInto, targetIn } from "../months.ts";
 import type { MoverQuestion } from "../mover.ts";
 import type { PagesQuestion, PagesResult } from "../pages.ts";
 import { customersOf, SAMPLE_SIZE, storedRow, userName, variedAlarm } from "../sample.ts";
@@ -51,7 +51,7 @@ export async function archiveReads(stage: Stage, size: ArchiveReadsSize): Promis
 async function fillYear(stage: Stage, clusters: Clusters, mover: Child, { customers, moved }: ArchiveReadsSize) {
 	const { lab } = stage;
 	const months = Array.from({ length: MONTHS }, (_, back) => addMonths(monthOf(Date.now()), -back));
-	const map = await makeMonths(clusters, months.at(-1) ?? "");
+	const { map } = lab;
 	const usual = Array.from({ length: customers }, (_, at) => userName(at));
 	const seldom = Array.from({ length: SELDOM }, (_, at) => `seldom-${at}`);
 	stage.say(`archive-reads · filling ${MONTHS} months of ${customers + SELDOM} customers`);

@@ -7,7 +7,7 @@ import { Clusters } from "../../stores/clusters.ts";
 import type { Child } from "../child.ts";
 import type { Figure } from "../figure.ts";
 import type { Lab } from "../lab.ts";
-import { arrivals, bytesOf, inTurns, makeMonths, putInto, targetIn } from "../months.ts";
+import { arrivals, bytesOf, inTurns, putInto, targetIn } from "../months.ts";
 import type { MoverQuestion, StepTimes } from "../mover.ts";
 import type { CopyQuestion } from "../raw/copy.ts";
 import { customersOf } from "../sample.ts";
@@ -41,7 +41,7 @@ async function figuresOf(stage: Stage, clusters: Clusters, { month, copied }: Ar
 	const { lab } = stage;
 	const places = timedPlaces(stage.rounds + 1, lab.config.logicalShards);
 	const big = addMonths(places.at(-1)?.month ?? "", -1);
-	const map = await makeMonths(clusters, big);
+	const { map } = lab;
 	const mover = await lab.start("mover", { args: [JSON.stringify(lab.env)] });
 	const speed = await copying(stage, clusters, map, mover, places, copied);
 	stage.say(`archive · storing a month of ${month} alarms, clustered and ordinary`);
