@@ -40,7 +40,7 @@ const GROUPS: Record<string, (stage: Stage, size: Size) => Promise<Figure[]>> = 
 	lanes: (stage, { flood }) => lanes(stage, flood),
 	reading: (stage, { customers }) => reading(stage, customers, ALARMS_EACH),
 	archive: (stage, { month, copied }) => archive(stage, { month, copied }),
-	"archive-reads": (stage, { customers, moved }) => archiveReads(stage, { customers, moved }),
+	"archive-reads": (stage, { customers, moved }) => archiveReads(stage, { customers: customers / 2, moved }),
 };
 
 /** Few shards where months are archived, so that each has many alarms. */

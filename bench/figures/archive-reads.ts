@@ -224,21 +224,23 @@ async function readOnce(stage: Stage, query: Child, requests: string, into: Wind
 function moveUntilStopped(stage: Stage, mover: Child) {
 	const month = addMonths(monthOf(Date.now()), 1 - SERVICE_MONTHS);
 	let isOver = false;
-	let done = 0;
+	let hasEnded = false;
 	const work = async () => {
-		for (; done < stage.lab.config.logicalShards && !isOver; done++)
-			await mover.ask({ kind: "archive", shard: done, month, rowsPerSecond: ROWS_PER_S } satisfies MoverQuestion);
+		for (let shard = 0; shard < stage.lab.config.logicalShards && !isOver; shard++)
+			await mover.ask({ kind: "archive", shard, month, rowsPerSecond: ROWS_PER_S } satisfies MoverQuestion);
 	};
-	const ended = work().catch((error: unknown) => {
-		// Stopped in the middle, at the end of the figure.
-		if (!isOver) throw error;
+	const ended = work().finally(() => {
+		hasEnded = true;
 	});
+	// Heard at the stop; the end of the whole run may come before.
+	ended.catch(() => undefined);
 	return {
 		async stop() {
-			if (done === stage.lab.config.logicalShards) throw new Error("the mover had nothing left to move");
+			if (hasEnded) await ended.then(() => Promise.reject(new Error("the mover had nothing left to move")));
 			isOver = true;
 			await mover.stop();
-			await ended;
+			// It was ended in the middle of a month.
+			await ended.catch(() => undefined);
 		},
 	};
 }

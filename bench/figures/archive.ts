@@ -17,6 +17,8 @@ import type { Stage } from "../stage.ts";
 const ALARMS_EACH = 30;
 const BIG_SHARD = 0;
 const PLAIN = { cluster: "c1", database: "plain", collection: "alarms" };
+/** As many outgrow the databases' cache, as every real month does; fewer say nothing of what an ordinary collection takes in the end. */
+const WHOLE_MONTH = 1_000_000;
 /** Beside rows of its own (lease, move), and the server's own housekeeping. */
 const FEW_DELETES = 50;
 
@@ -188,6 +190,8 @@ async function leave(scene: Scene, month: Month): Promise<Left> {
 function bytesFigure({ service, plain, archived }: Left): Figure {
 	const each = (size: Size) => size.bytes / size.rows;
 	const part = (each(archived) / each(plain)).toFixed(3);
+	// A month that fits into the cache is written once, an ordinary collection that does not fit again and again.
+	const reach = service.rows >= WHOLE_MONTH ? 2.86 : null;
 	return {
 		key: "archive-bytes",
 		name: "bytes per archived alarm",
@@ -195,10 +199,12 @@ function bytesFigure({ service, plain, archived }: Left): Figure {
 		lessIsBetter: true,
 		samples: [each(archived)],
 		baselines: [
-			{ name: "ordinary, {userId, createdAt}", samples: [each(plain)], band: null, reach: 2.86 },
+			{ name: "ordinary, {userId, createdAt}", samples: [each(plain)], band: null, reach },
 			{ name: "service month", samples: [each(service)], band: null, reach: null },
 		],
-		notes: [`${service.rows} alarms; ${part} of the ordinary collection, where 0.35 (a ratio of 2.86) is asked for`],
+		notes: [
+			`${service.rows} alarms; ${part} of the ordinary collection, where 0.35 (a ratio of 2.86) is asked for${reach === null ? " of a million alarms, which outgrow the cache" : ""}`,
+		],
 	};
 }
 
