@@ -22,6 +22,7 @@ export interface Suite {
 const parking = (tests: string): Suite => ({ project: "integration", paths: "integration/parking", tests });
 const OUTBOX: Suite = { project: "integration", paths: "integration/outbox", tests: "while the queue stands still" };
 const RELAY: Suite = { project: "integration", paths: "integration/relay" };
+const erase = (tests: string): Suite => ({ project: "integration", paths: "integration/erase.test", tests });
 const VERDICTS: Suite = { project: "unit", paths: "unit/verdicts" };
 
 const archive = (tests: string): Suite => ({ project: "integration", paths: "integration/archive-month", tests });
@@ -290,5 +291,45 @@ export const MUTANTS: Mutant[] = [
 		find: "	if (ended === null) throw",
 		replace: '	if (ended === null || target.tier === "archive") throw',
 		suite: { project: "integration", paths: "integration/archive-reading" },
+	},
+	{
+		name: "one sweep is enough",
+		promise: "what was on its way when a customer was erased is removed, too",
+		file: "stores/erase.ts",
+		find: '	yield* sweep(erase, ["taken again", "ledgers swept again", "swept again"], hasArrived);\n',
+		replace: "",
+		suite: erase("removed by the second sweep"),
+	},
+	{
+		name: "an erase that does not wait",
+		promise: "what was on its way when a customer was erased is removed, too",
+		file: "domain/erase.ts",
+		find: "watermarkMs > startedAtMs + MARGIN_MS",
+		replace: "watermarkMs > startedAtMs - MARGIN_MS",
+		suite: erase("is waited for"),
+	},
+	{
+		name: "erased by the hash alone",
+		promise: "a customer whose hash is the same keeps its alarms",
+		file: "domain/erase.ts",
+		find: "(row.userId === userId || row.outcome !== undefined)",
+		replace: "(row.userId !== undefined || row.outcome !== undefined)",
+		suite: erase("every byte of everybody else's"),
+	},
+	{
+		name: "erased without regard to what may still be written",
+		promise: "nothing is called lost because a customer was erased",
+		file: "domain/erase.ts",
+		find: "Math.min(acceptedMs, writtenMs) < beforeMs",
+		replace: "Math.min(acceptedMs, writtenMs, beforeMs) <= beforeMs",
+		suite: erase("what came since"),
+	},
+	{
+		name: "a ledger row overwritten",
+		promise: "two erases lose no change of a ledger row that both are in",
+		file: "stores/erase.ts",
+		find: "{ _id: now._id, ids: now.ids }",
+		replace: "{ _id: now._id }",
+		suite: erase("two customers at once"),
 	},
 ];
