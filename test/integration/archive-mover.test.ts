@@ -250,7 +250,7 @@ test("a plan does without a service cluster that stands still, and answers in ti
 test("the bus sees the actions of the contract, none of moleculer-db's, and no address of a database", () => {
 	const info = JSON.stringify(ops.registry.getLocalNodeInfo(true));
 	const actions = [...info.matchAll(/"name":"archive\.mover\.(\w+)"/g)].map(([, name]) => name);
-	expect([...new Set(actions)].sort()).toEqual(["find", "plan", "run", "runs", "status", "stop"]);
+	expect([...new Set(actions)].sort()).toEqual(["erase", "find", "plan", "run", "runs", "status", "stop"]);
 	expect(info).not.toContain("mongodb://");
 });
 
