@@ -1,5 +1,6 @@
 import type { Run } from "../contracts/archive.ts";
 import { Halted, OPEN, type RunChange, verdictOn } from "../domain/runs.ts";
+import { inTime } from "../lib/in-time.ts";
 import type { DutyDeps } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
 import { MovePace } from "./move-pace.ts";
@@ -15,8 +16,9 @@ export interface WorkDeps extends DutyDeps {
 	onError: (error: unknown) => void;
 }
 
-/** Progress is not written more often. */
+/** Progress is not written, nor the record looked at, more often. */
 const WRITE_MS = 1_000;
+const CHECK_MS = 1_000;
 /** A run that is under way is heard of more often. */
 const STALE_MS = 60_000;
 
@@ -32,6 +34,7 @@ export class RunWork {
 	/** True once the shard is ours and the record says so. */
 	#isBegun = false;
 	#writtenMs = 0;
+	#checkedMs = 0;
 
 	constructor(deps: WorkDeps, run: Run) {
 		this.#deps = deps;
@@ -64,7 +67,9 @@ export class RunWork {
 	/** Looks whether the record asks for another rate, was stopped, or is another process's: then the work ends. */
 	async check(): Promise<void> {
 		if (!this.#isBegun) return;
-		const found = await this.#deps.runs.get(this.#run.id).catch(() => undefined);
+		this.#checkedMs = performance.now();
+		// A record that does not answer stops nobody's work.
+		const found = await inTime(this.#deps.runs.get(this.#run.id), CHECK_MS).catch(() => undefined);
 		if (found === undefined) return;
 		if (found?.state !== "running" || found.node !== this.#deps.node) this.halt(notOurs());
 		else this.#pace?.setRate(found.rate ?? this.#deps.rowsPerSecond);
@@ -77,11 +82,15 @@ export class RunWork {
 		this.#pace = pace;
 		return {
 			...this.#deps,
-			pace: (rows: number) => pace.rows(rows),
+			pace: async (rows: number) => {
+				// The news of a stop may have been lost.
+				if (performance.now() - this.#checkedMs > WRITE_MS) await this.check();
+				await pace.rows(rows);
+			},
 			signal: this.#halt.signal,
 			customer: () => runs.customerOf(this.#run.id),
-			onProgress: (rows) => this.#progress(rows),
-			onRemoved: (removed) => {
+			onProgress: (rows: Run["rows"]) => this.#progress(rows),
+			onRemoved: (removed: Record<string, number>) => {
 				this.#removed = removed;
 				this.#writeProgress();
 			},
@@ -113,7 +122,6 @@ export class RunWork {
 		if (!this.#isBegun || performance.now() - this.#writtenMs < WRITE_MS) return;
 		this.#writtenMs = performance.now();
 		this.#put({ ...this.#counts(), waitingSince: undefined }).catch((error: unknown) => {
-			// A record that does not answer stops nobody's work; one that says that it is not ours does.
 			if (error instanceof Halted) this.halt(error);
 		});
 	}
