@@ -30,7 +30,7 @@ export interface Run {
 	/** The last step that is behind it. */
 	step: string | null;
 	rows: { done: number; total: number };
-	/** Of an erase: rows removed so far, by kind of collection. */
+	/** Of an erase: rows removed so far, by kind of collection. Whose they were is on record until it is done, and never told. */
 	removed: Record<string, number> | null;
 	/** ISO. */
 	startedAt: string | null;
@@ -115,7 +115,7 @@ export interface ArchiveState {
 	/** The mover that answers; `nextLook` and `lastLook` are its own. */
 	node: string;
 	months: MonthState[];
-	/** Not ended, with the stopped ones. Null: the meta database does not answer. */
+	/** Not ended, with the stopped ones, in the order of work. Null: the meta database does not answer. */
 	open: Run[] | null;
 	/** The last that ended, newest first. */
 	ended: Run[] | null;

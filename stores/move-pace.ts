@@ -15,7 +15,8 @@ export class MovePace {
 	constructor(cluster: Cluster, rowsPerSecond: number, signal: AbortSignal) {
 		this.#cluster = cluster;
 		this.#signal = signal;
-		this.#pace = { perSecond: rowsPerSecond, nextAtMs: 0 };
+		// Nothing is saved up: a second of rows at once is what readers would feel.
+		this.#pace = { perSecond: rowsPerSecond, nextAtMs: performance.now() };
 	}
 
 	/** From the next chunk on. */
