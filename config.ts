@@ -1,4 +1,5 @@
 import { bool, type CleanedEnv, cleanEnv, makeValidator, str } from "envalid";
+import { weakConcern } from "./domain/cluster-address.ts";
 
 /** The only reader of the environment. Everything is checked at once and all faults come in one report; nothing is guessed. */
 
@@ -88,13 +89,9 @@ function clusterAddress(part: string): ClusterAddress {
 	return { name, uri };
 }
 
-/** What an address says of writes would hold for whatever does not say it itself. */
 function refuseWeakConcern(name: string, uri: string): void {
-	const options = new URLSearchParams(uri.split("?")[1] ?? "");
-	const w = options.get("w") ?? "majority";
-	const journal = options.get("journal") ?? "true";
-	if (w !== "majority") throw new Error(`the address of ${name} says w=${w}; it must be w=majority, or leave it out`);
-	if (journal !== "true") throw new Error(`the address of ${name} says journal=${journal}; leave it out`);
+	const weakness = weakConcern(uri);
+	if (weakness !== null) throw new Error(`the address of ${name} says ${weakness}`);
 }
 
 const mongoUri = makeValidator<string>((text) => {

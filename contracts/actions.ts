@@ -11,6 +11,7 @@ import type {
 } from "./alarm.ts";
 import type { ArchivePlan, ArchiveRequest, ArchiveState, Run, RunAnswer, RunList, RunQuery } from "./archive.ts";
 import type { AuditState } from "./audit.ts";
+import type { ClusterAddition, ClusterList, ClusterRequest, ClusterRetirement } from "./clusters.ts";
 import type {
 	DiscardAnswer,
 	DiscardRequest,
@@ -41,6 +42,9 @@ export interface Actions {
 	"alarm.query.redrive": (request: RedriveRequest) => RedriveAnswer;
 	"alarm.query.discard": (request: DiscardRequest) => DiscardAnswer;
 	"shard.router.map": (none: Record<never, never>) => RoutingMap;
+	"shard.router.addCluster": (cluster: ClusterRequest) => ClusterAddition;
+	"shard.router.retireCluster": (cluster: { name: string }) => ClusterRetirement;
+	"shard.router.clusters": (none: Record<never, never>) => ClusterList;
 	"shard.router.ensureCollections": (none: Record<never, never>) => { created: string[] };
 	"shard.router.lag": (none: Record<never, never>) => Lag;
 	"shard.router.reconcile": (which: { days?: number }) => AuditState;

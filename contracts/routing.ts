@@ -63,6 +63,14 @@ export interface LeftShard {
 /** What a cluster holds beside its shards (ledger days, …), by collection name. */
 export interface ClusterPlace {
 	collections: Record<string, CollectionPlace>;
+	/** Where it is, of one that was added at run time; may hold a password. The environment says it of the others. */
+	uri?: string;
+	/** Stands in the cluster itself, too: by it a cluster is known again under another address. */
+	member?: string;
+	addedAt?: string;
+	by?: string;
+	/** Since when nothing new is put there, ISO: it leaves the map as soon as it is empty. */
+	retiring?: string;
 }
 
 export interface RoutingMap {
@@ -72,4 +80,6 @@ export interface RoutingMap {
 	/** Index = logical shard. Its length is fixed when the system is first set up. */
 	shards: ShardPlace[];
 	clusters: Record<string, ClusterPlace>;
+	/** Clusters that are none any more, though an environment may still name them; the moment of each, ISO. */
+	retired?: Record<string, string>;
 }

@@ -119,4 +119,11 @@ export const RUN_QUERY = {
 	limit: { ...count, min: 1, max: 1_000 },
 } as const;
 export const RUN_KEY = { $$strict: true, id: { type: "string", min: 1, max: 64, pattern: /^[\w-]+$/ } } as const;
+/** Shapes alone: what is wrong with an address is told without it (`domain/clusters.ts`), because a password may stand in it. */
+export const CLUSTER_REQUEST = {
+	$$strict: true,
+	name: { type: "string", min: 1, max: 16 },
+	uri: { type: "string", min: 1, max: 2_048 },
+} as const;
+export const CLUSTER_KEY = { $$strict: true, name: { type: "string", min: 1, max: 16 } } as const;
 export const NOTHING = { $$strict: true } as const;

@@ -63,6 +63,8 @@ export const CLUSTER_HOLDINGS = {
 	outbox: { kind: "outbox", period: "none", engine: null, ahead: 0 },
 	/** Who may do what only one process may do at a time on this cluster: a row per duty. */
 	leases: { kind: "leases", period: "none", engine: null, ahead: 0 },
+	/** What a cluster that is being added must keep to is tried out on this one; it is gone after that. */
+	trial: { kind: "trial", period: "none", engine: null, ahead: -1 },
 } as const satisfies Record<string, Holding>;
 
 /** Ledger days are kept a week. */

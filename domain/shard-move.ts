@@ -1,4 +1,5 @@
 import type { CollectionPlace, RoutingMap, ShardPlace } from "../contracts/routing.ts";
+import { isOpen } from "./clusters.ts";
 import { hasDuty, nextVersion } from "./duties.ts";
 import { monthOfCollection, SHARD_HOLDINGS } from "./holdings.ts";
 import { shardPlace } from "./routing.ts";
@@ -30,9 +31,14 @@ export class Outgrown extends Error {
 	override readonly name = "Outgrown";
 }
 
+/** The target of a move is being retired, or is none any more. */
+export class TargetClosed extends Error {
+	override readonly name = "TargetClosed";
+}
+
 /**
  * The map with the shard on its new cluster, and every collection by its new UUID. Null: the duty has passed to another.
- * @throws {Outgrown}
+ * @throws {Outgrown} {TargetClosed}
  */
 export function withMovedShard(
 	map: RoutingMap,
@@ -42,6 +48,7 @@ export function withMovedShard(
 	now: Date,
 ): RoutingMap | null {
 	if (!hasDuty(map, shard, epoch)) return null;
+	if (!isOpen(map, to.cluster)) throw new TargetClosed(`the cluster ${to.cluster} is being retired`);
 	const next = nextVersion(map, now);
 	const place = shardPlace(next, shard);
 	const names = movingNames(place);

@@ -38,6 +38,7 @@ export function routing(config: Config): Partial<ServiceSchema> {
 			addReadinessCheck(this.broker, "routing map", () => (map.value.isLoaded ? null : "it has not been loaded yet"));
 			await refuseWrongClusters(this.clusters);
 			await this.routing.start();
+			warnOfRetired(this);
 		},
 		async stopped(this: Service & HasRouting) {
 			await this.releaseRouting?.();
@@ -49,7 +50,9 @@ function watchMap(service: Service, clusters: Clusters, { logicalShards }: Confi
 	const held = new HeldDocument<RoutingMap>(clusters, MAP_ID, {
 		check: (map) => {
 			if (map.shards.length !== logicalShards) throw new WrongShardCount(map.shards.length, logicalShards);
+			clusters.refuseConflict(map);
 		},
+		onNewer: (map) => clusters.learn(map),
 		onError: (error) => {
 			// The databases were away at the start, and the map that came later is not for this process.
 			if (error instanceof WrongShardCount) void giveUp(service.broker, error.message);
@@ -57,4 +60,11 @@ function watchMap(service: Service, clusters: Clusters, { logicalShards }: Confi
 		},
 	});
 	return { value: held, close: () => held.stop() };
+}
+
+function warnOfRetired({ clusters, routing: held, logger }: Service & HasRouting): void {
+	if (!held.isLoaded) return;
+	const names = [...clusters.given.keys()].filter((name) => !clusters.service.has(name));
+	if (names.length > 0)
+		logger.warn(`MONGO_SERVICE_URIS names ${names.join(", ")}, which the system has retired: leave it out`);
 }

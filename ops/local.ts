@@ -3,6 +3,9 @@ import { join } from "node:path";
 
 /** What a running `npm start` has left for tools beside it: its addresses and the operator's key. */
 export interface Local {
+	url: string;
+	/** Where the start itself is asked for another database. */
+	control: string;
 	nats: string;
 	natsMonitor: string;
 	opsKey: string;

@@ -4,6 +4,7 @@ import type { Meta } from "../contracts/actions.ts";
 import { call } from "../lib/service.ts";
 import brokerOptions from "../moleculer.config.ts";
 import { ARCHIVE } from "./archive-command.ts";
+import { CLUSTER } from "./cluster-command.ts";
 import { lagTable } from "./lag-table.ts";
 import { environmentOf, readLocal } from "./local.ts";
 
@@ -40,7 +41,7 @@ async function main(): Promise<void> {
 	const broker = new ServiceBroker({
 		...options,
 		middlewares: [...(options.middlewares ?? []), asOperator(key)],
-		replOptions: { customCommands: [LAG, ARCHIVE] },
+		replOptions: { customCommands: [LAG, ARCHIVE, CLUSTER] },
 	});
 	await broker.start();
 	broker.repl();

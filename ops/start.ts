@@ -1,6 +1,8 @@
+import { readFileSync } from "node:fs";
 import { freePort } from "./embedded/port.ts";
 import { startFront, type Targets } from "./front.ts";
-import { type BackendEnv, startBackends } from "./start/backends.ts";
+import { type Backend, type BackendEnv, type BackendOptions, startAnother, startBackends } from "./start/backends.ts";
+import { type Grow, startControl } from "./start/control.ts";
 import { takeLock } from "./start/lock.ts";
 import { killHard, stopLeftOvers } from "./start/processes.ts";
 import { mongoAddresses, type Ready, readCredentials, welcome } from "./start/ready.ts";
@@ -73,7 +75,12 @@ async function startAll(start: Start): Promise<Ready> {
 	say("setting up …");
 	await setUp(env, start.runDir, start.signal);
 	const { url } = start.running.front;
-	const about = { url, edges, ...(await readCredentials(start.runDir.credentials)), ...addresses(backendEnv) };
+	const credentials = await readCredentials(start.runDir.credentials);
+	const mongo = mongoAddresses(backendEnv);
+	const control = await startControl(credentials.opsKey, growing(start, mongo));
+	start.running.control = control;
+	const { NATS_URL: nats = "", NATS_MONITOR_URLS: natsMonitor = "" } = backendEnv;
+	const about = { url, control: control.url, edges, ...credentials, nats, natsMonitor, mongo };
 	return await startRoles(start, ports, env, about);
 }
 
@@ -87,24 +94,37 @@ function edgesAt({ create, query, mover }: Record<RoleName, number>): Targets {
 	return { create: at(create), query: at(query), ops: at(mover) };
 }
 
-async function startServers({ runDir, running, signal }: Start): Promise<BackendEnv> {
+async function startServers(start: Start): Promise<BackendEnv> {
 	say("starting the servers …");
-	return await startBackends(process.env, {
-		runDir,
-		say,
-		signal,
-		onStart: (backend) => {
-			running.backends.set(backend.name, backend);
-			const tell = (how: string) =>
-				signal.aborted ||
-				say(`${backend.name} (process ${backend.pid}) has ended: ${how}. The rest goes on without it.`);
-			void backend.ended.then(tell);
-		},
-	});
+	return await startBackends(process.env, backendOptions(start));
 }
 
-function addresses(env: BackendEnv): Pick<Ready, "nats" | "natsMonitor" | "mongo"> {
-	return { nats: env.NATS_URL ?? "", natsMonitor: env.NATS_MONITOR_URLS ?? "", mongo: mongoAddresses(env) };
+function backendOptions({ runDir, running, signal }: Start): BackendOptions {
+	const onStart = (backend: Backend) => {
+		running.backends.set(backend.name, backend);
+		const tell = (how: string) =>
+			signal.aborted || say(`${backend.name} (process ${backend.pid}) has ended: ${how}. The rest goes on without it.`);
+		void backend.ended.then(tell);
+	};
+	return { runDir, say, signal, onStart };
+}
+
+/** Starts databases beside those of the beginning; one that is asked for again, also at the same time, is the same one. */
+function growing(start: Start, mongo: Ready["mongo"]): Grow {
+	const asked = new Map<string, Promise<string>>();
+	const grow = async (name: string) => {
+		mongo.clusters[name] ??= await startAnother(name, backendOptions(start));
+		const ready = JSON.parse(readFileSync(start.runDir.ready, "utf8")) as Ready;
+		replaceFile(start.runDir.ready, { ...ready, mongo, pids: pidsOf(start.running) });
+		return mongo.clusters[name];
+	};
+	return async (name) => {
+		if (process.env.MONGO_SERVICE_URIS)
+			throw new Error("this npm start has not started the databases (MONGO_SERVICE_URIS): start another one yourself");
+		const growth = asked.get(name) ?? grow(name);
+		asked.set(name, growth);
+		return await growth.finally(() => asked.delete(name));
+	};
 }
 
 /** Starts the processes of all roles; from when all are up, ready.json follows their process ids. */

@@ -1,6 +1,7 @@
 import { connect } from "nats";
 import type { Config } from "../config.ts";
 import { LANES } from "../contracts/alarm.ts";
+import { adoptAddresses } from "../stores/cluster-registry.ts";
 import { Clusters } from "../stores/clusters.ts";
 import { ensureCollections, ensureMap, ensureShardIndexes } from "../stores/routing-map.ts";
 import { natsAddress } from "../streams/address.ts";
@@ -14,6 +15,7 @@ import { setUpCredentials } from "./credentials.ts";
 export async function setUp(config: Config, credentialsFile: string | undefined): Promise<void> {
 	const clusters = new Clusters(config);
 	try {
+		await adoptAddresses(clusters, Date.now);
 		const map = await ensureMap(clusters, config.logicalShards, new Date());
 		const made = await ensureCollections(clusters, map, new Date());
 		const errors = [...made.errors, ...(await ensureShardIndexes(clusters, made.map))];

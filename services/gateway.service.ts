@@ -5,6 +5,7 @@ import type { Config } from "../config.ts";
 import type { ActionName, Meta } from "../contracts/actions.ts";
 import { type BulkAnswer, LIMITS } from "../contracts/alarm.ts";
 import type { RunAnswer } from "../contracts/archive.ts";
+import type { ClusterAddition, ClusterRetirement } from "../contracts/clusters.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { FailureExport } from "../contracts/failures.ts";
 import { invalid } from "../domain/invalid.ts";
@@ -48,6 +49,9 @@ const ALIASES = {
 	"POST /v1/failures/redrive": "alarm.query.redrive",
 	"POST /v1/failures/discard": "alarm.query.discard",
 	"GET /v1/ops/map": "shard.router.map",
+	"GET /v1/ops/clusters": "shard.router.clusters",
+	"POST /v1/ops/clusters": "shard.router.addCluster",
+	"DELETE /v1/ops/clusters/:name": "shard.router.retireCluster",
 	"GET /v1/ops/lag": "shard.router.lag",
 	"POST /v1/ops/reconcile": "shard.router.reconcile",
 	"GET /v1/ops/reconcile": "shard.router.reconcileState",
@@ -65,6 +69,8 @@ const SUCCESS: Partial<Record<ActionName, (answer: unknown) => number>> = {
 	"alarm.create.submit": () => 202,
 	"alarm.create.bulk": (answer) => ((answer as BulkAnswer).rejected === 0 ? 202 : 207),
 	"alarm.query.hide": () => 204,
+	"shard.router.addCluster": (answer) => ((answer as ClusterAddition).state === "added" ? 201 : 200),
+	"shard.router.retireCluster": (answer) => ((answer as ClusterRetirement).state === "retired" ? 200 : 202),
 	"shard.router.reconcile": () => 202,
 	"archive.mover.erase": () => 202,
 	"archive.mover.run": (answer) => ((answer as RunAnswer).begun.length > 0 ? 202 : 200),

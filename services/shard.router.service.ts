@@ -2,7 +2,9 @@ import type { Context, Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
 import type { Meta } from "../contracts/actions.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { NOTHING, RECONCILE } from "../contracts/rules.ts";
+import { CLUSTER_KEY, CLUSTER_REQUEST, NOTHING, RECONCILE } from "../contracts/rules.ts";
+import { shownAddress } from "../domain/cluster-address.ts";
+import { shownMap } from "../domain/clusters.ts";
 import { lagOf, type WorkerDelays } from "../domain/lag.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { answerWithin } from "../lib/in-time.ts";
@@ -12,6 +14,9 @@ import { admission } from "../mixins/admission.mixin.ts";
 import { type HasPending, pending } from "../mixins/pending.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
 import { AuditRunner } from "../stores/audit-runner.ts";
+import { addCluster, type RegistryDeps } from "../stores/cluster-registry.ts";
+import { finishRetirements, retireCluster } from "../stores/cluster-retirement.ts";
+import { clusterStates } from "../stores/cluster-states.ts";
 import { copyCredentials, loadCredentials } from "../stores/credentials.ts";
 import { liftDeadFences } from "../stores/fence.ts";
 import { ensureCollections, ensureShardIndexes } from "../stores/routing-map.ts";
@@ -30,6 +35,8 @@ const UPKEEP_MS = 30_000;
 /** A shard whose mover was killed between fence and switch takes no alarms until then. */
 const FENCE_MS = 10_000;
 const WORKER_MS = 1_000;
+/** A cluster that is looked at may be slow to answer, and its collections are made. */
+const CLUSTER_MS = 20_000;
 
 /** Keeps the map and what it names: months and days made ahead, copies fresh. Nobody asks it on a hot path. */
 export default function shardRouter(config: Config): ServiceSchema {
@@ -41,7 +48,38 @@ export default function shardRouter(config: Config): ServiceSchema {
 				access: ["operator"],
 				params: NOTHING,
 				async handler() {
-					return this.routing.current;
+					return shownMap(this.routing.current);
+				},
+			},
+			clusters: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					await this.routing.reload();
+					return clusterStates(this.clusters, this.routing.current, Date.now());
+				},
+			},
+			addCluster: {
+				access: ["operator"],
+				params: CLUSTER_REQUEST,
+				timeout: CLUSTER_MS,
+				async handler(ctx, caller) {
+					const { name, uri } = ctx.params;
+					const { addition, map } = await addCluster(registryOf(this), { name, uri, by: caller.name });
+					await tell(this, map);
+					const state = addition === "new" ? "added" : addition;
+					return { name, address: shownAddress(uri), state, mapVersion: map.version };
+				},
+			},
+			retireCluster: {
+				access: ["operator"],
+				params: CLUSTER_KEY,
+				timeout: CLUSTER_MS,
+				async handler(ctx) {
+					const { name } = ctx.params;
+					const { map, inTheWay, state } = await retireCluster(registryOf(this), name);
+					await tell(this, map);
+					return { name, state, inTheWay, mapVersion: map.version };
 				},
 			},
 			ensureCollections: {
@@ -113,6 +151,16 @@ async function liftFences({ broker, clusters, logger, routing: held }: Service &
 	}
 }
 
+function registryOf({ clusters, routing: held }: Service & Vars): RegistryDeps {
+	return { clusters, nowMs: Date.now, onMap: (map) => held.take(map) };
+}
+
+/** The others hear of a map at once; also when this process had heard of it first. */
+async function tell({ broker, routing: held }: Service & Vars, map: RoutingMap): Promise<void> {
+	held.take(map);
+	await broadcast(broker, "shard.map.changed", { version: map.version });
+}
+
 /** Asks each worker for its own, with the caller's credential. */
 function delaysOfWorkers(ctx: Context<unknown, Meta>): Promise<WorkerDelays[]> {
 	const ask = async (node: string) => {
@@ -137,10 +185,18 @@ async function doUpkeep(service: Service & Vars): Promise<string[]> {
 	service.routing.take(map);
 	for (const error of errors) service.logger.warn(`a collection could not be made: ${error}`);
 	await indexOnce(service);
-	if (map.version > before.version) await broadcast(service.broker, "shard.map.changed", { version: map.version });
+	await finishRetiring(service);
+	const { version } = service.routing.current;
+	if (version > before.version) await broadcast(service.broker, "shard.map.changed", { version });
 	const credentials = await loadCredentials(service.clusters);
 	if (credentials !== null) await copyCredentials(service.clusters, credentials);
 	return created;
+}
+
+async function finishRetiring(service: Service & Vars): Promise<void> {
+	const { retired, errors } = await finishRetirements(registryOf(service));
+	if (retired.length > 0) service.logger.info(`retired the clusters ${retired.join(", ")}: they are empty`);
+	for (const error of errors) service.logger.warn(`a cluster could not be retired yet: ${error}`);
 }
 
 async function indexOnce(service: Service & Vars): Promise<void> {

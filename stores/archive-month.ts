@@ -50,6 +50,7 @@ export const ARCHIVE_STEPS = [
 export type ArchiveStep = (typeof ARCHIVE_STEPS)[number];
 
 export type RefusalCode =
+	| "CLUSTER_RETIRING"
 	| "CLUSTER_UNKNOWN"
 	| "COPY_DIFFERS"
 	| "FENCE_LIFTED"

@@ -82,6 +82,8 @@ async function begin(options: AuditOptions): Promise<Run> {
 	const silent: Silent = new Set();
 	const sweep = { clusters, silent, isInside: (day: string) => from <= day && day <= to };
 	options.onProgress?.({ phase: "accounts", part: 0, words: "reading what was promised" });
+	// It may name clusters with a ledger that the environment of this process does not.
+	await loadMap(clusters);
 	// A batch of the day before may have been answered after midnight; one that was relayed has its row on a later day.
 	const days = await ledgerDays(sweep, dayBefore(from));
 	const rows = await readAccounts(
@@ -148,6 +150,7 @@ function idsExpected({ days, sweep }: Run): number {
 async function loadMap(clusters: Clusters): Promise<RoutingMap> {
 	const map = await loadDocument<RoutingMap>(clusters, MAP_ID);
 	if (map === null) throw new Error("there is no routing map: the system was never set up");
+	clusters.learn(map);
 	return map;
 }
 

@@ -1,37 +1,97 @@
 import type { ClusterAddress } from "../config.ts";
+import type { RoutingMap } from "../contracts/routing.ts";
+import { addressConflict } from "../domain/clusters.ts";
 import { ArchiveGate } from "./archive-gate.ts";
 import { Cluster } from "./cluster.ts";
+import { Refusal } from "./refusal.ts";
 
-/** Every cluster of the configuration, by name; connections are opened at first use. */
+/** The environment names a cluster otherwise than the routing map: one of the two would be written to by mistake. */
+export class WrongAddress extends Refusal {
+	override readonly name = "WrongAddress";
+}
+
+/** Every cluster of the environment and of the routing map, by name; connections are opened at first use. */
 export class Clusters {
-	readonly service: ReadonlyMap<string, Cluster>;
 	readonly archive: ReadonlyMap<string, Cluster>;
 	readonly meta: Cluster;
 	/** By way of it archived months are read. */
 	readonly archiveGate = new ArchiveGate();
+	/** What the environment says of service clusters: it stands before what the map says. */
+	readonly given: ReadonlyMap<string, string>;
+	readonly #service = new Map<string, Cluster>();
+	/** Of those in `#service`. */
+	readonly #uris = new Map<string, string>();
+	readonly #left: Promise<void>[] = [];
+	#map: RoutingMap | null = null;
 
 	constructor(from: { serviceClusters: ClusterAddress[]; archiveClusters: ClusterAddress[]; metaUri: string }) {
-		this.service = byName(from.serviceClusters);
-		this.archive = byName(from.archiveClusters);
+		this.given = new Map(from.serviceClusters.map(({ name, uri }) => [name, uri]));
+		for (const [name, uri] of this.given) this.#open(name, uri);
+		this.archive = new Map(from.archiveClusters.map(({ name, uri }) => [name, new Cluster(name, uri)]));
 		const shared = from.serviceClusters.find(({ uri }) => uri === from.metaUri);
-		this.meta = (shared && this.service.get(shared.name)) ?? new Cluster("meta", from.metaUri);
+		this.meta = (shared && this.#service.get(shared.name)) ?? new Cluster("meta", from.metaUri);
+	}
+
+	/** As they are now: they come and go with the map. */
+	get service(): ReadonlyMap<string, Cluster> {
+		return this.#service;
 	}
 
 	/** A service or archive cluster by its name in the routing map. */
 	at(name: string): Cluster {
-		const cluster = this.service.get(name) ?? this.archive.get(name);
+		const cluster = this.#service.get(name) ?? this.archive.get(name);
 		if (cluster !== undefined) return cluster;
 		throw new Error(
 			`the routing map names the cluster ${name}, which neither MONGO_SERVICE_URIS nor MONGO_ARCHIVE_URIS has`,
 		);
 	}
 
-	async close(): Promise<void> {
-		const all = new Set([...this.service.values(), ...this.archive.values(), this.meta]);
-		await Promise.all([...all].map((cluster) => cluster.close()));
+	/** Where a service cluster is. */
+	uriOf(name: string): string | undefined {
+		return this.#uris.get(name);
 	}
-}
 
-function byName(addresses: ClusterAddress[]): Map<string, Cluster> {
-	return new Map(addresses.map(({ name, uri }) => [name, new Cluster(name, uri)]));
+	/** Whether nothing new is to be put there. */
+	isRetiring(name: string): boolean {
+		return this.#map?.clusters[name]?.retiring !== undefined;
+	}
+
+	/** @throws {WrongAddress} when this environment contradicts the map. */
+	refuseConflict(map: RoutingMap): void {
+		const conflict = addressConflict(map, this.given);
+		if (conflict !== null) throw new WrongAddress(conflict);
+	}
+
+	/** Takes up the clusters that the map names, and gives up those that have left it. A map older than the last does nothing. */
+	learn(map: RoutingMap): void {
+		if (map.version <= (this.#map?.version ?? 0)) return;
+		this.#map = map;
+		for (const [name, { uri }] of Object.entries(map.clusters)) {
+			const wanted = this.given.get(name) ?? uri;
+			if (wanted !== undefined && wanted !== this.#uris.get(name)) this.#open(name, wanted);
+		}
+		for (const name of [...this.#service.keys()]) {
+			const isGone = map.clusters[name] === undefined;
+			if (isGone && (map.retired?.[name] !== undefined || !this.given.has(name))) this.#leave(name);
+		}
+	}
+
+	#open(name: string, uri: string): void {
+		this.#leave(name);
+		this.#service.set(name, new Cluster(name, uri));
+		this.#uris.set(name, uri);
+	}
+
+	#leave(name: string): void {
+		const cluster = this.#service.get(name);
+		this.#service.delete(name);
+		this.#uris.delete(name);
+		// Never the meta database, which may be the same object: that one is never retired.
+		if (cluster !== undefined && cluster !== this.meta) this.#left.push(cluster.close().catch(() => undefined));
+	}
+
+	async close(): Promise<void> {
+		const all = new Set([...this.#service.values(), ...this.archive.values(), this.meta]);
+		await Promise.all([...[...all].map((cluster) => cluster.close()), ...this.#left]);
+	}
 }

@@ -6,9 +6,12 @@ import type { Cluster } from "./cluster.ts";
 
 const NAMESPACE_EXISTS = 48;
 
+/** Whoever carries out commands on a cluster. */
+type Commanding = Pick<Cluster, "name" | "command">;
+
 /** Makes the collection if it is not there, and tells its UUID (hex). */
 export async function ensureCollection(
-	cluster: Cluster,
+	cluster: Commanding,
 	database: string,
 	name: string,
 	holding: Holding,
@@ -25,7 +28,7 @@ export async function ensureCollection(
 
 /** Makes the indexes of a collection, also of one that was there before they were thought of. There already is as good. */
 export async function ensureIndexes(
-	cluster: Cluster,
+	cluster: Commanding,
 	database: string,
 	name: string,
 	uuid: string,
@@ -41,7 +44,7 @@ function createCommand(name: string, { engine }: Holding): Document {
 	return engine === null ? command : { ...command, storageEngine: { wiredTiger: { configString: engine } } };
 }
 
-async function uuidOf(cluster: Cluster, database: string, name: string): Promise<string> {
+async function uuidOf(cluster: Commanding, database: string, name: string): Promise<string> {
 	const reply = await cluster.command(database, { listCollections: 1, filter: { name } });
 	const [found] = reply.cursor.firstBatch as { info: { uuid: UUID }; options: { clusteredIndex?: unknown } }[];
 	if (found === undefined) throw new Error(`${database}.${name} on ${cluster.name} vanished while it was being made`);
@@ -54,7 +57,7 @@ async function uuidOf(cluster: Cluster, database: string, name: string): Promise
 }
 
 /** Drops the collection if it still is the one with this UUID; gone already is as good. */
-export async function dropCollection(cluster: Cluster, database: string, name: string, uuid: string): Promise<void> {
+export async function dropCollection(cluster: Commanding, database: string, name: string, uuid: string): Promise<void> {
 	try {
 		await cluster.command(database, { drop: name, collectionUUID: uuidBinary(uuid) });
 	} catch (error) {

@@ -73,10 +73,13 @@ async function putIfNewer(cluster: Cluster, database: string, row: Document): Pr
 	return error === undefined;
 }
 
-/** Copies to every service cluster that answers; the others get it the next time. Never replaces a newer version. */
+/**
+ * Copies to every service cluster that answers; the others get it the next time. Never replaces a newer version. One that is being retired
+ * gets none: it would be made anew behind the retirement.
+ */
 export async function copyDocument<T extends Versioned>(clusters: Clusters, id: string, body: T): Promise<void> {
 	const row = { _id: id, version: body.version, body };
-	const all = [...clusters.service.values()];
+	const all = [...clusters.service.values()].filter(({ name }) => !clusters.isRetiring(name));
 	await Promise.allSettled(all.map((cluster) => putIfNewer(cluster, CLUSTER_DATABASE, row)));
 }
 

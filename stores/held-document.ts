@@ -1,6 +1,7 @@
 import { Fault } from "../contracts/errors.ts";
 import type { Clusters } from "./clusters.ts";
 import { loadDocument, type Versioned } from "./documents.ts";
+import { Refusal } from "./refusal.ts";
 
 const POLL_MS = 3_000;
 
@@ -9,11 +10,8 @@ export interface Watch<T> {
 	onError: (error: unknown) => void;
 	/** Refuses, by a `Refusal`, a document that this process must not use: then the start fails. */
 	check?: (document: T) => void;
-}
-
-/** An error that no later try will mend. */
-export class Refusal extends Error {
-	override readonly name: string = "Refusal";
+	/** Hears of every newer version before anybody else is given it. */
+	onNewer?: (document: T) => void;
 }
 
 /** A versioned document held in memory and kept fresh: by polling, and at once when somebody calls `reload`. */
@@ -73,7 +71,9 @@ export class HeldDocument<T extends Versioned> {
 
 	/** Takes a version that this process has just written. */
 	take(next: T): void {
-		if (this.#current === null || next.version > this.#current.version) this.#current = next;
+		if (this.#current !== null && next.version <= this.#current.version) return;
+		this.#watch.onNewer?.(next);
+		this.#current = next;
 	}
 
 	async #load(): Promise<void> {

@@ -2,6 +2,7 @@ import type { Document } from "mongodb";
 import type { Lane } from "../contracts/alarm.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import type { BatchAccount } from "../domain/batch-numbers.ts";
+import { isOpen } from "../domain/clusters.ts";
 import { CLUSTER_DATABASE, ledgerOf } from "../domain/holdings.ts";
 import { dayOf } from "../domain/periods.ts";
 import { clusterTarget, type Target } from "../domain/routing.ts";
@@ -104,6 +105,7 @@ async function writeDay(
 
 function targetsOf(clusters: Clusters, map: RoutingMap, day: string): Target[] {
 	return [...clusters.service.keys()]
+		.filter((cluster) => isOpen(map, cluster))
 		.map((cluster) => clusterTarget(map, cluster, CLUSTER_DATABASE, ledgerOf(day)))
 		.filter((target) => target !== null);
 }

@@ -1,4 +1,6 @@
+import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
+import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import { loadDocument, MOST_TRIES, replaceDocument } from "./documents.ts";
 import { MAP_ID } from "./routing-map.ts";
@@ -7,6 +9,8 @@ import { MAP_ID } from "./routing-map.ts";
 export async function newestMap(clusters: Clusters): Promise<RoutingMap> {
 	const map = await loadDocument<RoutingMap>(clusters, MAP_ID);
 	if (map === null) throw new Error("there is no routing map: set the system up first (npm run setup)");
+	// It may name a cluster that this process has not heard of.
+	clusters.learn(map);
 	return map;
 }
 
@@ -20,7 +24,26 @@ export async function changeMap(
 ): Promise<RoutingMap | null> {
 	for (let tries = 0; tries <= MOST_TRIES; tries++) {
 		const next = decide(await newestMap(clusters));
-		if (next === null || (await replaceDocument(clusters, MAP_ID, next))) return next;
+		if (next === null || (await replaceMap(clusters, next))) return next;
 	}
 	throw new Error("the routing map is being changed by others all the time; try again");
+}
+
+async function replaceMap(clusters: Clusters, next: RoutingMap): Promise<boolean> {
+	try {
+		const isReplaced = await replaceDocument(clusters, MAP_ID, next);
+		if (isReplaced) clusters.learn(next);
+		return isReplaced;
+	} catch (error) {
+		throw isAway(error) ? unchangeable(error) : error;
+	}
+}
+
+/** The change may have been made all the same; whoever tries again finds out. */
+function unchangeable(cause: unknown): Fault {
+	const message =
+		"The meta database does not answer: the routing map cannot be changed until it is back. Alarms are accepted and read meanwhile.";
+	const fault = new Fault("UNAVAILABLE", message, { retryAfterS: 5, cluster: "meta" });
+	fault.cause = cause;
+	return fault;
 }

@@ -1,10 +1,11 @@
 import type { Document } from "mongodb";
 import type { LeftShard } from "../contracts/routing.ts";
+import { isOpen } from "../domain/clusters.ts";
 import { hasDuty } from "../domain/duties.ts";
 import { leftOf, movedName, SHARD_HOLDINGS, shardDatabase } from "../domain/holdings.ts";
 import { showId } from "../domain/ids.ts";
 import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
-import { copiedNames, movingNames, withLeft, withMovedShard } from "../domain/shard-move.ts";
+import { copiedNames, movingNames, TargetClosed, withLeft, withMovedShard } from "../domain/shard-move.ts";
 import { renameCollection } from "./archive-copies.ts";
 import { type MoveDeps, MoveRefused } from "./archive-month.ts";
 import { FeedLost } from "./change-feed.ts";
@@ -60,6 +61,8 @@ export async function* moveShard(deps: MoveDeps, work: ShardMove): AsyncGenerato
 }
 
 async function* attempt(deps: MoveDeps, work: ShardMove): AsyncGenerator<MoveStep, void, void> {
+	// The target may have been added a moment ago.
+	await newestMap(deps.clusters);
 	const to = deps.clusters.service.get(work.to);
 	if (to === undefined) throw new MoveRefused("CLUSTER_UNKNOWN", `there is no service cluster ${work.to}`);
 	const duty = await takeDuty(deps, work.shard, { kind: "move", run: work.run });
@@ -68,6 +71,7 @@ async function* attempt(deps: MoveDeps, work: ShardMove): AsyncGenerator<MoveSte
 	try {
 		yield* mover.steps();
 	} catch (error) {
+		if (error instanceof TargetClosed) throw new MoveRefused("CLUSTER_RETIRING", error.message);
 		if (error instanceof TargetNotEmpty) throw new MoveRefused("TARGET_NOT_EMPTY", error.message);
 		// Another has taken over, and what this process knew has another name.
 		throw isMoved(error) ? new DutyLost(work.shard) : error;
@@ -102,6 +106,7 @@ class ShardMover {
 
 	async *#bring(): AsyncGenerator<MoveStep, void, void> {
 		const { shard, epoch, map } = this.#duty;
+		if (!isOpen(map, this.#to.name)) throw new TargetClosed(`the cluster ${this.#to.name} is being retired`);
 		if (!(await this.#duty.holdAlsoOn(this.#to))) throw new ShardBusy(shard);
 		const sources = copiedNames(this.#place()).map((name) => shardTarget(map, shard, name) as Target);
 		const copy = await this.#begin(sources);

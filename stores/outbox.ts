@@ -3,6 +3,7 @@ import { LANES, type Lane } from "../contracts/alarm.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import type { PackedBatch } from "../domain/batch.ts";
+import { isOpen } from "../domain/clusters.ts";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../domain/holdings.ts";
 import { clusterTarget, type Target } from "../domain/routing.ts";
 import { insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
@@ -96,9 +97,10 @@ export class Outbox {
 		this.#heardMs.set(cluster, performance.now());
 	}
 
-	/** Those that are not known to be silent first. */
+	/** Where batches may be put, those that are not known to be silent first. */
 	#inOrder(): Target[] {
-		return this.#targets().sort((one, other) => +this.#isAvoided(one.cluster) - +this.#isAvoided(other.cluster));
+		const open = this.#targets().filter(({ cluster }) => isOpen(this.#routing.current, cluster));
+		return open.sort((one, other) => +this.#isAvoided(one.cluster) - +this.#isAvoided(other.cluster));
 	}
 
 	#targets(): Target[] {

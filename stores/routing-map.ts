@@ -1,4 +1,5 @@
 import type { RoutingMap } from "../contracts/routing.ts";
+import { isOpen } from "../domain/clusters.ts";
 import {
 	alarmsOf,
 	CLUSTER_DATABASE,
@@ -16,8 +17,8 @@ import { firstMap, isEmptyChange, type MapChange, withChange } from "../domain/r
 import type { Clusters } from "./clusters.ts";
 import { dropCollection, ensureCollection, ensureIndexes } from "./collections.ts";
 import { copyDocument, ensureDocuments, loadDocument, MOST_TRIES, replaceDocument } from "./documents.ts";
-import { Refusal } from "./held-document.ts";
 import { readLowWatermark } from "./low-watermark.ts";
+import { Refusal } from "./refusal.ts";
 
 export const MAP_ID = "routing-map";
 
@@ -31,8 +32,11 @@ export class WrongShardCount extends Refusal {
 
 /** The map of this system, made if there is none yet. */
 export async function ensureMap(clusters: Clusters, shardCount: number, now: Date): Promise<RoutingMap> {
+	const known = await loadDocument<RoutingMap>(clusters, MAP_ID);
+	// Before anything is made: a cluster that was retired gets nothing.
+	if (known !== null) clusters.learn(known);
 	await ensureDocuments(clusters);
-	const map = (await loadDocument<RoutingMap>(clusters, MAP_ID)) ?? (await makeMap(clusters, shardCount, now));
+	const map = known ?? (await makeMap(clusters, shardCount, now));
 	if (map.shards.length !== shardCount) throw new WrongShardCount(map.shards.length, shardCount);
 	return map;
 }
@@ -63,6 +67,8 @@ export async function ensureCollections(
 	now: Date,
 	triesLeft = MOST_TRIES,
 ): Promise<Provision> {
+	// One that the map has forgotten gets nothing more.
+	clusters.learn(map);
 	const { change, errors } = await makeWhatIsDue(clusters, map, now);
 	if (isEmptyChange(change)) {
 		await copyDocument(clusters, MAP_ID, map);
@@ -71,8 +77,9 @@ export async function ensureCollections(
 	const next = withChange(map, change, now);
 	if (await replaceDocument(clusters, MAP_ID, next)) return { map: next, created: namesOf(map, change), errors };
 	if (triesLeft === 0) throw new Error("the routing map is being changed by others all the time; try again");
-	const newer = await loadDocument<RoutingMap>(clusters, MAP_ID);
-	return ensureCollections(clusters, newer ?? map, now, triesLeft - 1);
+	const newer = (await loadDocument<RoutingMap>(clusters, MAP_ID)) ?? map;
+	clusters.learn(newer);
+	return ensureCollections(clusters, newer, now, triesLeft - 1);
 }
 
 /** Makes the indexes of all shards' collections that the map knows, and tells what could not be done. Cheap where they are there. */
@@ -136,7 +143,8 @@ function missingOfShards(map: RoutingMap, now: Date, watermarkMs: number | null)
 }
 
 function missingOfClusters(clusters: Clusters, map: RoutingMap, now: Date) {
-	return [...clusters.service.keys()].flatMap((cluster) =>
+	const open = [...clusters.service.keys()].filter((cluster) => isOpen(map, cluster));
+	return open.flatMap((cluster) =>
 		due(CLUSTER_HOLDINGS, now.getTime())
 			.filter(({ name }) => map.clusters[cluster]?.collections[name] === undefined)
 			.map(({ name, holding }) => ({ cluster, name, holding })),

@@ -1,6 +1,7 @@
 import path from "node:path";
 import type { Say } from "../embedded/chain.ts";
 import { findServer, startMongod, startNats } from "../embedded/index.ts";
+import { grownNames, keepGrown } from "./grown.ts";
 import { CACHE_DIR, type RunDir } from "./run-dir.ts";
 
 /** A server that `npm start` has started. */
@@ -20,7 +21,7 @@ export interface BackendEnv {
 	MONGO_ARCHIVE_URIS: string;
 }
 
-interface Options {
+export interface BackendOptions {
 	runDir: RunDir;
 	say: Say;
 	signal: AbortSignal;
@@ -29,11 +30,11 @@ interface Options {
 }
 
 /** Uses the servers that the environment names and starts the others. */
-export async function startBackends(given: NodeJS.ProcessEnv, options: Options): Promise<BackendEnv> {
+export async function startBackends(given: NodeJS.ProcessEnv, options: BackendOptions): Promise<BackendEnv> {
 	const { NATS_URL, NATS_MONITOR_URLS, MONGO_SERVICE_URIS = "", MONGO_ARCHIVE_URIS = "" } = given;
 	const [nats, service, archive] = await allOrFirstFault([
 		NATS_URL || NATS_MONITOR_URLS ? { NATS_URL, NATS_MONITOR_URLS } : embeddedNats(options),
-		MONGO_SERVICE_URIS || embeddedMongods(["c0", "c1"], options),
+		MONGO_SERVICE_URIS || embeddedMongods(["c0", "c1", ...grownNames(options.runDir)], options),
 		MONGO_ARCHIVE_URIS || embeddedMongods(["a0"], options),
 	]);
 	return { ...nats, MONGO_SERVICE_URIS: service, MONGO_ARCHIVE_URIS: archive };
@@ -50,7 +51,9 @@ async function allOrFirstFault<T extends readonly unknown[]>(
 /** Of the store, for each of the two lanes. */
 const LANE_SHARE = 0.4;
 
-async function embeddedNats(options: Options): Promise<Omit<BackendEnv, "MONGO_SERVICE_URIS" | "MONGO_ARCHIVE_URIS">> {
+async function embeddedNats(
+	options: BackendOptions,
+): Promise<Omit<BackendEnv, "MONGO_SERVICE_URIS" | "MONGO_ARCHIVE_URIS">> {
 	const { say, signal, runDir, onStart } = options;
 	const binary = await findServer("nats-server", { runDir: CACHE_DIR, say, signal });
 	const nats = await startNats({ binary, dir: path.join(runDir.root, "nats"), signal });
@@ -59,13 +62,23 @@ async function embeddedNats(options: Options): Promise<Omit<BackendEnv, "MONGO_S
 	return { NATS_URL: nats.url, NATS_MONITOR_URLS: nats.monitorUrl, STREAM_MAX_BYTES: laneBytes };
 }
 
-async function embeddedMongods(names: string[], options: Options): Promise<string> {
+async function embeddedMongods(names: string[], options: BackendOptions): Promise<string> {
 	const binary = await mongodBinary(options);
 	const uris = await allOrFirstFault(names.map((name) => embeddedMongod(binary, name, options)));
 	return names.map((name, index) => `${name}=${uris[index]}`).join(";");
 }
 
-async function embeddedMongod(binary: string, name: string, { runDir, signal, onStart }: Options): Promise<string> {
+/** Another database, while the others run; started again by the next start. Tells its address. */
+export async function startAnother(name: string, options: BackendOptions): Promise<string> {
+	keepGrown(options.runDir, name);
+	return await embeddedMongod(await mongodBinary(options), name, options);
+}
+
+async function embeddedMongod(
+	binary: string,
+	name: string,
+	{ runDir, signal, onStart }: BackendOptions,
+): Promise<string> {
 	const mongod = await startMongod({ binary, name, dir: path.join(runDir.root, "mongo", name), signal });
 	onStart({ name, ...mongod });
 	return mongod.uri;
@@ -74,7 +87,7 @@ async function embeddedMongod(binary: string, name: string, { runDir, signal, on
 let foundMongod: Promise<string> | undefined;
 
 /** Looked for once, though two clusters ask. */
-function mongodBinary({ say, signal }: Options): Promise<string> {
+function mongodBinary({ say, signal }: BackendOptions): Promise<string> {
 	foundMongod ??= findServer("mongod", { runDir: CACHE_DIR, say, signal });
 	return foundMongod;
 }

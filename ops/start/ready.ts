@@ -13,6 +13,8 @@ export interface Credentials {
 export interface Ready extends Credentials {
 	url: string;
 	edges: { create: string; query: string; ops: string };
+	/** Where `npm run cluster:add` asks for another database. */
+	control: string;
 	nats: string;
 	natsMonitor: string;
 	mongo: { service: string; archive: string; clusters: Record<string, string> };

@@ -17,6 +17,8 @@ export interface RunDir {
 	ready: string;
 	credentials: string;
 	pids: string;
+	/** Names of databases that were added. */
+	grown: string;
 }
 
 /** Makes the run directory; its real path, because processes are recognised by it. */
@@ -33,5 +35,6 @@ export async function openRunDir(wanted: string | undefined): Promise<RunDir> {
 		ready: inside("ready.json"),
 		credentials: inside("credentials.json"),
 		pids: inside("pids.json"),
+		grown: inside("databases.json"),
 	};
 }

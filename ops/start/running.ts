@@ -1,6 +1,7 @@
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import type { Front } from "../front.ts";
 import type { Backend } from "./backends.ts";
+import type { Control } from "./control.ts";
 import { stopLeftOvers } from "./processes.ts";
 import type { Ready } from "./ready.ts";
 import type { RoleName, RunningRole } from "./roles.ts";
@@ -9,15 +10,22 @@ import type { RunDir } from "./run-dir.ts";
 /** All that has been started and must be stopped again. */
 export interface Running {
 	front: Front | undefined;
+	control?: Control;
 	roles: Map<RoleName, RunningRole>;
 	backends: Map<string, Backend>;
 }
 
 /** The order of stopping: whoever uses something stops before it. Those of one group stop together. */
-export function stopGroups({ front, roles, backends }: Running): { stop(): Promise<void> }[][] {
+export function stopGroups({ front, control, roles, backends }: Running): { stop(): Promise<void> }[][] {
 	const role = (name: RoleName) => roles.get(name);
 	const databases = [...backends.values()].filter(({ name }) => name !== "nats");
-	const groups = [[front], [role("create"), role("query")], [role("consume")], [role("mover")], [backends.get("nats")]];
+	const groups = [
+		[front, control],
+		[role("create"), role("query")],
+		[role("consume")],
+		[role("mover")],
+		[backends.get("nats")],
+	];
 	return [...groups.map((group) => group.filter((part) => part !== undefined)), databases];
 }
 

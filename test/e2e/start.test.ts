@@ -14,6 +14,7 @@ import { type Rest, restClient } from "../support/rest.ts";
 
 interface Ready {
 	url: string;
+	control: string;
 	edges: { create: string; query: string };
 	producerKey: string;
 	opsKey: string;
@@ -198,6 +199,41 @@ async function rowsOf(uri: string) {
 	}));
 }
 
+async function addDatabase(): Promise<string> {
+	const child = spawn(process.execPath, ["ops/cluster-add.ts"], { env: { ...process.env, ALARM_RUN_DIR: dir } });
+	let output = "";
+	for (const stream of [child.stdout, child.stderr])
+		stream.on("data", (chunk: Buffer) => {
+			output += chunk;
+		});
+	await new Promise((resolve) => child.once("close", resolve));
+	return output;
+}
+
+async function clustersNow(): Promise<{ name: string; answers: boolean }[]> {
+	const { url, opsKey } = await ready();
+	return (await restClient(url, opsKey)("GET", "/v1/ops/clusters")).body.clusters;
+}
+
+test("another database is added, belongs to the start, and holds rows of the system", async () => {
+	const output = await addDatabase();
+	expect(output).toContain("c2 (mongodb://127.0.0.1:");
+	expect(output).toContain("shard rebalance");
+	const { pids, mongo } = await ready();
+	expect(pids.mongod.c2).toBeGreaterThan(0);
+	expect(mongo.clusters.c2).toContain("replicaSet=c2");
+	expect(await clustersNow()).toContainEqual(expect.objectContaining({ name: "c2", from: "map", answers: true }));
+});
+
+test("nobody else can ask the start for a database, and it takes no odd names", async () => {
+	const { control, opsKey } = await ready();
+	const ask = async (key: string, name: unknown) =>
+		(await restClient(control, key)("POST", "/databases", { name })).status;
+	expect(await ask("wrong", "c3")).toBe(401);
+	expect(await ask(opsKey, "../c3")).toBe(422);
+	expect((await ready()).pids.mongod.c3).toBeUndefined();
+});
+
 test("SIGTERM ends everything, with exit code 0 and no process left", async () => {
 	expect(await running?.stop("SIGTERM")).toBe(0);
 	expect(existsSync(join(dir, "ready.json"))).toBe(false);
@@ -215,6 +251,7 @@ test("the next start finds the data, also after everything was killed at once", 
 	const { url, userToken } = await running.up();
 	const { body } = await restClient(url, userToken.token)("GET", `/v1/users/${userToken.userId}/alarms`);
 	expect(body.items.map(({ title }: { title: string }) => title)).toContain("Hello");
+	expect(await clustersNow()).toContainEqual(expect.objectContaining({ name: "c2", answers: true }));
 });
 
 test("what a killed start left behind is cleaned up by the next", async () => {

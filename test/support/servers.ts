@@ -17,8 +17,12 @@ export interface TestServers {
 const silent = () => undefined;
 const RUN_DIR = resolve(".run");
 
-/** Clusters whose names begin with "a" are the archive; without any the first of the others is it, too. */
-export async function startServers(names = ["c0", "c1"]): Promise<TestServers> {
+/**
+ * Clusters whose names begin with "a" are the archive; without any the first of the others is it, too. Those of `outside` run, and the
+ * environment does not name them.
+ */
+export async function startServers(inside = ["c0", "c1"], outside: string[] = []): Promise<TestServers> {
+	const names = [...inside, ...outside];
 	const dir = await mkdtemp(join(tmpdir(), "alarm-test-"));
 	const [natsBinary, mongodBinary] = await Promise.all([
 		findServer("nats-server", { runDir: RUN_DIR, say: silent }),
@@ -33,11 +37,11 @@ export async function startServers(names = ["c0", "c1"]): Promise<TestServers> {
 		await Promise.all([nats.stop(), ...mongods.map((mongod) => mongod.stop())]);
 		await rm(dir, { recursive: true, force: true });
 	};
-	return { dir, nats, mongods: byName, env: environmentOf(nats, byName), stop };
+	return { dir, nats, mongods: byName, env: environmentOf(nats, byName, inside), stop };
 }
 
-function environmentOf(nats: RunningNats, mongods: Record<string, RunningMongod>): Record<string, string> {
-	const addresses = Object.entries(mongods).map(([name, { uri }]) => `${name}=${uri}`);
+function environmentOf(nats: RunningNats, mongods: Record<string, RunningMongod>, inside: string[]) {
+	const addresses = inside.map((name) => `${name}=${mongods[name]?.uri}`);
 	const archive = addresses.filter((one) => one.startsWith("a"));
 	const service = addresses.filter((one) => !archive.includes(one));
 	return {

@@ -23,9 +23,9 @@ export interface TestSystem {
 /** `names` are its clusters; `since` is when it was first set up, so that months of before today are there. */
 export async function startSystem(
 	more: Record<string, string> = {},
-	{ names, since }: { names?: string[]; since?: Date } = {},
+	{ names, outside, since }: { names?: string[]; outside?: string[]; since?: Date } = {},
 ): Promise<TestSystem> {
-	const servers = await startServers(names);
+	const servers = await startServers(names, outside);
 	const config = configOf(servers, more);
 	if (since !== undefined) await setUpMapAt(config, since);
 	const file = join(servers.dir, "credentials.json");

@@ -1,4 +1,4 @@
-import { NOTHING, RECONCILE } from "../../contracts/rules.ts";
+import { CLUSTER_KEY, CLUSTER_REQUEST, NOTHING, RECONCILE } from "../../contracts/rules.ts";
 import type { HasAdmission } from "../../lib/admission.ts";
 import { broadcast, call, defineService } from "../../lib/service.ts";
 
@@ -38,6 +38,27 @@ const lag = {
 
 const state = { node: "", running: false, startedAt: null, endedAt: null, progress: null, report: null, error: null };
 const others = {
+	clusters: {
+		access: ["operator"],
+		params: NOTHING,
+		async handler() {
+			return { clusters: [], retired: {}, mapVersion: 1 };
+		},
+	},
+	addCluster: {
+		access: ["operator"],
+		params: CLUSTER_REQUEST,
+		async handler() {
+			return { name: "", address: "", state: "added" as const, mapVersion: 1 };
+		},
+	},
+	retireCluster: {
+		access: ["operator"],
+		params: CLUSTER_KEY,
+		async handler() {
+			return { name: "", state: "retired" as const, inTheWay: [], mapVersion: 1 };
+		},
+	},
 	reconcile: {
 		access: ["operator"],
 		params: RECONCILE,

@@ -34,7 +34,7 @@ const RULES: Record<string, Rule> = {
 		node: ANY,
 		npm: ANY,
 	},
-	"config.ts": { folders: ["contracts"], node: [], npm: ["envalid"] },
+	"config.ts": { folders: ["contracts", "domain"], node: [], npm: ["envalid"] },
 	"moleculer.config.ts": { folders: ["contracts", "lib"], node: [], npm: ["moleculer"], configTypes: true },
 };
 

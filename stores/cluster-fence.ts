@@ -1,0 +1,38 @@
+import type { Document } from "mongodb";
+import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, holdingOf } from "../domain/holdings.ts";
+import type { Cluster } from "./cluster.ts";
+import { uuidBinary } from "./collections.ts";
+import { MAJORITY } from "./documents.ts";
+
+/** A collection that a cluster holds beside its shards. */
+export interface ClusterCollection {
+	name: string;
+	uuid: string;
+}
+
+const FENCED_KINDS = new Set<string>([CLUSTER_HOLDINGS.outbox.kind, CLUSTER_HOLDINGS.ledger.kind]);
+
+/** All of a cluster's collections that are in the list of holdings. */
+export async function clusterCollections(cluster: Cluster): Promise<ClusterCollection[]> {
+	const reply = await cluster.command(CLUSTER_DATABASE, { listCollections: 1, cursor: { batchSize: 1_000 } });
+	const found = reply.cursor.firstBatch as { name: string; info: { uuid: { toString(as: "hex"): string } } }[];
+	const ours = found.filter(({ name }) => holdingOf(CLUSTER_HOLDINGS, name) !== null);
+	return ours.map(({ name, info }) => ({ name, uuid: info.uuid.toString("hex") }));
+}
+
+/** From here on the cluster itself rejects accepted batches and ledger rows, whatever map their sender has; the sender takes another one. */
+export async function setClusterFence(cluster: Cluster): Promise<void> {
+	await setValidators(cluster, { $expr: false });
+}
+
+export async function liftClusterFence(cluster: Cluster): Promise<void> {
+	await setValidators(cluster, {});
+}
+
+async function setValidators(cluster: Cluster, validator: Document): Promise<void> {
+	for (const { name, uuid } of await clusterCollections(cluster)) {
+		if (!FENCED_KINDS.has(holdingOf(CLUSTER_HOLDINGS, name)?.kind ?? "")) continue;
+		const guard = { collectionUUID: uuidBinary(uuid), writeConcern: MAJORITY };
+		await cluster.command(CLUSTER_DATABASE, { collMod: name, validator, ...guard });
+	}
+}
