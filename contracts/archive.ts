@@ -115,7 +115,7 @@ export interface ArchiveState {
 	/** The mover that answers; `nextLook` and `lastLook` are its own. */
 	node: string;
 	months: MonthState[];
-	/** Not ended, with the stopped ones. Null: the meta database does not answer. */
+	/** Not ended, with the stopped ones, in the order of work. Null: the meta database does not answer. */
 	open: Run[] | null;
 	/** The last that ended, newest first. */
 	ended: Run[] | null;

@@ -99,7 +99,12 @@ export const RECONCILE = {
 const count = { type: "number", integer: true, convert: true, optional: true } as const;
 export const ARCHIVE_REQUEST = {
 	$$strict: true,
-	month: { type: "string", pattern: /^\d{4}_(0[1-9]|1[0-2])$/, optional: true },
+	month: {
+		type: "string",
+		pattern: /^\d{4}_(0[1-9]|1[0-2])$/,
+		messages: { stringPattern: "'month' must be a month like 2026_08." },
+		optional: true,
+	},
 	shard: { ...count, min: 0, max: 255 },
 	rate: { ...count, min: 1, max: 1_000_000 },
 	confirmDrops: { ...count, min: 1, max: 1_000 },

@@ -41,7 +41,7 @@ export function archivePlan(facts: ArchiveFacts, limits: ArchiveLimits, asked: A
 		newestStored: facts.newestMs === null ? null : iso(facts.newestMs),
 		lowWatermark: facts.lowWatermarkMs === null ? null : iso(facts.lowWatermarkMs),
 		due: refused === null ? due.map(({ kind, shard, month }) => ({ kind, shard, month })) : [],
-		kept: keptMonths(judged),
+		kept: [...notHeld(judged, asked), ...keptMonths(judged)],
 		refused,
 	};
 }
@@ -112,6 +112,12 @@ function notDue(kind: DueMonth["kind"], month: Month, { serviceDays, archiveDays
 	const [deed, limit] =
 		kind === "archive" ? ["archived", `SERVICE_DAYS (${serviceDays})`] : ["dropped", `ARCHIVE_DAYS (${archiveDays})`];
 	return reason("NOT_DUE", `${month} is ${deed} when its last day is older than ${limit}.`);
+}
+
+function notHeld(judged: Judged[], { month, shard }: ArchiveRequest): KeptMonth[] {
+	if (month === undefined || judged.length > 0) return [];
+	const who = shard === undefined ? "No shard has" : `There is no shard ${shard} with`;
+	return [{ month, shards: [], reason: reason("NOT_HELD", `${who} alarms of ${month}.`) }];
 }
 
 /** Many months at once are more likely a wrong clock or a wrong setting than age: somebody has to say the number. */

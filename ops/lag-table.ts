@@ -1,4 +1,5 @@
 import type { Lag, OutboxLag } from "../contracts/lag.ts";
+import { aligned } from "./table.ts";
 
 /** The lag as an operator reads it on a console. */
 export function lagTable(lag: Lag): string {
@@ -20,16 +21,6 @@ export function lagTable(lag: Lag): string {
 }
 
 const HEADS = ["lane", "waiting", "parked", "oldest", "stored", "p50", "p99", "longest"];
-
-function aligned(rows: string[][]): string[] {
-	const widths = HEADS.map((_head, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-	return rows.map((row) =>
-		row
-			.map((cell, column) => cell.padEnd(widths[column] ?? 0))
-			.join("  ")
-			.trimEnd(),
-	);
-}
 
 function parkedLine({ lane, shard, batches }: Lag["parked"][number]): string {
 	return `parked: ${batches} batches of the ${lane} lane for shard ${shard}`;

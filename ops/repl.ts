@@ -3,11 +3,13 @@ import { readConfig } from "../config.ts";
 import type { Meta } from "../contracts/actions.ts";
 import { call } from "../lib/service.ts";
 import brokerOptions from "../moleculer.config.ts";
+import { ARCHIVE } from "./archive-command.ts";
 import { lagTable } from "./lag-table.ts";
 import { environmentOf, readLocal } from "./local.ts";
 
 /**
- * Moleculer's console on the bus, as an operator: `npm run repl`, then `nodes`, `services`, `lag`, `call shard.router.map`.
+ * Moleculer's console on the bus, as an operator: `npm run repl`, then `nodes`, `services`, `lag`, `archive status`,
+ * `call shard.router.map`.
  * Takes the addresses and the operator's key from the local start, or from the environment and OPS_KEY.
  */
 
@@ -38,7 +40,7 @@ async function main(): Promise<void> {
 	const broker = new ServiceBroker({
 		...options,
 		middlewares: [...(options.middlewares ?? []), asOperator(key)],
-		replOptions: { customCommands: [LAG] },
+		replOptions: { customCommands: [LAG, ARCHIVE] },
 	});
 	await broker.start();
 	broker.repl();

@@ -4,7 +4,7 @@ import type { ArchiveState, Run } from "../contracts/archive.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { ARCHIVE_REQUEST, NOTHING, RUN_KEY, RUN_QUERY } from "../contracts/rules.ts";
-import { ENDED, NOT_ENDED } from "../domain/runs.ts";
+import { byUrgency, ENDED, NOT_ENDED } from "../domain/runs.ts";
 import { collectionsByTier } from "../domain/tiers.ts";
 import type { HasAdmission } from "../lib/admission.ts";
 import { showArchive } from "../lib/archive-metrics.ts";
@@ -153,5 +153,6 @@ async function stateOf({ broker, clusters, routing: held, runs: record, mover }:
 		answerWithin(RECORD_MS, record.list({ states: ENDED, limit: LAST_ENDED })),
 	]);
 	const looks = { lastLook: mover.lastLook, nextLook: mover.nextLook };
-	return { at: new Date().toISOString(), node: broker.nodeID, months, open, ended, ...looks, unavailable };
+	const at = new Date().toISOString();
+	return { at, node: broker.nodeID, months, open: open?.sort(byUrgency) ?? null, ended, ...looks, unavailable };
 }

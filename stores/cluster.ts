@@ -115,6 +115,8 @@ export class Cluster {
 	}
 
 	async #hello(): Promise<void> {
+		// Once its first try to connect has failed, the driver answers everything with "Topology is closed": only this begins anew.
+		await this.#client.connect();
 		const admin = this.#client.db("admin");
 		const hello = await admin.command({ hello: 1 });
 		// Who may not ask (no right to) cannot have set it either: our own commands all say majority.

@@ -83,7 +83,9 @@ export class RunWork {
 		this.#halt.signal.throwIfAborted();
 		if (this.#isBegun) return this.#put({ step, rows: this.#rows, waitingSince: undefined });
 		const startedAt = this.#run.startedAt ?? this.#now();
-		await this.#put({ state: "running", node: this.#deps.node, step, startedAt, endedAt: null, reason: null });
+		const begun = { state: "running", node: this.#deps.node, step, startedAt, endedAt: null, reason: null } as const;
+		// What was copied before has been thrown away by now: the next try goes on from what this one copies.
+		await this.#put({ ...begun, fresh: undefined });
 		this.#isBegun = true;
 	}
 

@@ -9,7 +9,7 @@ import { newestMap } from "../../stores/map-change.ts";
 import { eventually } from "../support/eventually.ts";
 import { only, scrape } from "../support/exposition.ts";
 import { freeze, thaw } from "../support/freeze.ts";
-import { customersOf, fillMonth, mapSince, putRows } from "../support/months.ts";
+import { customersOf, fillMonth, putRows } from "../support/months.ts";
 import { startProcess } from "../support/processes.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -40,7 +40,7 @@ beforeAll(async () => {
 	system = await startSystem(SETTINGS, { names: ["c0", "c1", "a0"], since: new Date(monthStartMs(OLD)) });
 	clusters = new Clusters(system.config);
 	shards = new TestShards(system.servers);
-	const map = await mapSince(clusters, OLD, SHARDS);
+	const map = await newestMap(clusters);
 	for (const month of DUE) for (let shard = 0; shard < SHARDS; shard++) await fillMonth(clusters, map, shard, month);
 	ops = await system.run("gateway,shard.router,archive.mover");
 	operator = restClient(urlOf(ops), system.keys.opsKey);
@@ -139,6 +139,10 @@ describe("a plan", () => {
 		const month = monthOf(Date.now());
 		const { begun, plan: found } = await ask({ month });
 		expect([begun, codes(found)]).toEqual([[], [`${month} NOT_DUE`]]);
+	});
+
+	test("of a month that no shard has says so", async () => {
+		expect(codes((await ask({ month: "2019_01" })).plan)).toEqual(["2019_01 NOT_HELD"]);
 	});
 
 	test.each([{ month: "2026-08" }, { month: "2026_13" }, { shard: -1 }, { rate: 0 }, { colour: "red" }])(

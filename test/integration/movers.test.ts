@@ -11,7 +11,7 @@ import { publishLowWatermark } from "../../stores/low-watermark.ts";
 import { newestMap } from "../../stores/map-change.ts";
 import { Mover, type MoverDeps } from "../../stores/mover.ts";
 import { eventually } from "../support/eventually.ts";
-import { customersOf, fillMonth, mapSince, putRows } from "../support/months.ts";
+import { customersOf, fillMonth, putRows } from "../support/months.ts";
 import { type ServiceProcess, startProcess } from "../support/processes.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -43,7 +43,7 @@ beforeAll(async () => {
 	system = await startSystem(SETTINGS, { since: new Date(monthStartMs(FIRST)) });
 	shards = new TestShards(system.servers);
 	clusters = new Clusters(system.config);
-	const map = await mapSince(clusters, FIRST, SHARDS);
+	const map = await newestMap(clusters);
 	for (const month of MONTHS) for (const shard of EVERY_SHARD) await fillMonth(clusters, map, shard, month);
 	await storeNow();
 	await publishLowWatermark(clusters, Date.now());
@@ -243,6 +243,15 @@ describe("a mover by the clock", () => {
 		expect(refused).toMatchObject({ reason: { code: "MONTH_UNKNOWN" }, endedAt: expect.any(String) });
 		await eventually(() => mover?.lastLook, "a look");
 		expect(await records().findOne({ _id: "archive-s00-2020_01" })).toEqual(refused);
+	});
+
+	test("forgets that a run was asked for afresh once it is under way, so that a later try goes on", async () => {
+		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
+		const month = addMonths(THIRD, 1);
+		const work = { kind: "archive", shard: 0, month } as const;
+		await runs.add({ ...newRun(archiveId(0, month), work, "ops", Date.now()), fresh: true });
+		startMover();
+		expect(await untilIs(archiveId(0, month), "done")).not.toHaveProperty("fresh");
 	});
 
 	test("forgets runs that ended long ago", async () => {

@@ -82,6 +82,13 @@ describe("a month", () => {
 		expect(plan.kept[0]?.reason.message).toContain("SERVICE_DAYS (90)");
 	});
 
+	test("that was asked for and is not there is said to be", () => {
+		const map = mapOf({ "2026_06": service });
+		expect(keptOf(planOf(map, {}, { month: "2024_01" }))).toEqual(["2024_01 of : NOT_HELD"]);
+		expect(planOf(map, {}, { month: "2026_06", shard: 5 }).kept[0]?.reason.message).toContain("no shard 5");
+		expect(keptOf(planOf(map, {}, { shard: 5 }))).toEqual([]);
+	});
+
 	test("and a shard that are asked for are all that is planned", () => {
 		const months = { "2026_07": service, "2026_06": service };
 		const plan = planOf(mapOf(months, months), {}, { month: "2026_06", shard: 1 });

@@ -41,3 +41,14 @@ test("in no stretch of time are there more than its share and one second's more"
 		}),
 	);
 });
+
+test("several turns at once cost as much as one after the other", () => {
+	const fresh: Pace = { perSecond: 1_000, nextAtMs: 0 };
+	const first = nextTurn(fresh, NOW_MS, 500);
+	expect(first.waitMs).toBe(0);
+	const second = nextTurn(first.taken, NOW_MS, 500);
+	expect(second.waitMs).toBe(0);
+	expect(nextTurn(second.taken, NOW_MS, 500).waitMs).toBe(500);
+	// More than a second's at once are waited for first.
+	expect(nextTurn(fresh, NOW_MS, 3_000).waitMs).toBe(2_000);
+});

@@ -1,0 +1,80 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ServiceBroker } from "moleculer";
+import type { FieldFault } from "../contracts/alarm.ts";
+import type { ArchiveRequest } from "../contracts/archive.ts";
+import { call } from "../lib/service.ts";
+import { answerText, planText, stateText, stoppedText } from "./archive-text.ts";
+
+/** `archive plan | run | status | stop` in the operators' console. */
+
+/** Options as the console hands them on: text, or true for one without a value. */
+interface Options {
+	month?: string;
+	shard?: string;
+	rate?: string;
+	confirmDrops?: string;
+	trustClock?: boolean;
+	fresh?: boolean;
+}
+
+/** Progress is written once a second. */
+const BETWEEN_LOOKS_MS = 1_500;
+
+type Do = (broker: ServiceBroker, options: Options) => Promise<string>;
+
+const COMMANDS: Record<string, Do> = {
+	plan: async (broker) => planText(await call(broker, "archive.mover.plan", {})),
+	run: async (broker, options) => answerText(await call(broker, "archive.mover.run", requestOf(options))),
+	stop: async (broker) => stoppedText((await call(broker, "archive.mover.stop", {})).runs),
+	status: async (broker) => {
+		const first = await call(broker, "archive.mover.status", {});
+		if (!first.open?.some(({ state }) => state === "running")) return stateText(first);
+		await sleep(BETWEEN_LOOKS_MS);
+		return stateText(await call(broker, "archive.mover.status", {}), first);
+	},
+};
+
+export const ARCHIVE = {
+	command: "archive <what>",
+	description: `The archive mover: ${Object.keys(COMMANDS).join(", ")}`,
+	options: [
+		{ option: "--month <month>", description: "run: only this month, as 2026_08" },
+		{ option: "--shard <number>", description: "run: only this shard" },
+		{ option: "--rate <rows>", description: "run: rows per second" },
+		{ option: "--confirm-drops <months>", description: "run: so many months may be dropped" },
+		{ option: "--trust-clock", description: "run: the clock is right although nothing was stored for a week" },
+		{ option: "--fresh", description: "run: throw away what was copied; takes up what was refused" },
+	],
+	/** Moleculer's types call what it gives an array; it is the arguments by name, and the options. */
+	async action(broker: ServiceBroker, given: unknown) {
+		const { what, options } = given as { what: string; options: Options };
+		console.log(await textOf(broker, what, options));
+	},
+};
+
+async function textOf(broker: ServiceBroker, what: string, options: Options): Promise<string> {
+	const run = Object.hasOwn(COMMANDS, what) ? COMMANDS[what] : undefined;
+	if (run === undefined) return `There is no "archive ${what}": ${ARCHIVE.description}`;
+	try {
+		return await run(broker, options);
+	} catch (error) {
+		return troubleText(error);
+	}
+}
+
+/** Of the options only those that were given. */
+export function requestOf({ month, shard, rate, confirmDrops, trustClock, fresh }: Options): ArchiveRequest {
+	return {
+		...(month !== undefined && { month }),
+		...(shard !== undefined && { shard: Number(shard) }),
+		...(rate !== undefined && { rate: Number(rate) }),
+		...(confirmDrops !== undefined && { confirmDrops: Number(confirmDrops) }),
+		...(trustClock && { trustClock }),
+		...(fresh && { fresh }),
+	};
+}
+
+function troubleText(error: unknown): string {
+	const { message, type, data } = error as { message?: string; type?: string; data?: { faults?: FieldFault[] } };
+	return [`${type ?? "ERROR"}: ${message ?? error}`, ...(data?.faults ?? []).map((fault) => fault.message)].join("\n");
+}

@@ -1,0 +1,108 @@
+import type { ArchivePlan, ArchiveState, MonthState, Run } from "../../contracts/archive.ts";
+import { newRun } from "../../domain/runs.ts";
+import { requestOf } from "../../ops/archive-command.ts";
+import { answerText, planText, stateText, stoppedText } from "../../ops/archive-text.ts";
+import { iso, NOW_MS, SECOND_MS } from "./samples.ts";
+
+const run = (own: Partial<Run>): Run => ({
+	...newRun("archive-s07-2026_08", { kind: "archive", shard: 7, month: "2026_08" }, "ops", NOW_MS),
+	...own,
+});
+const month = (own: Partial<MonthState>): MonthState => ({
+	month: "2026_08",
+	shards: { service: 10, moving: 1, archive: 5, dropped: 0 },
+	rows: 1_200_000,
+	bytes: 62_000_000,
+	...own,
+});
+const state = (own: Partial<ArchiveState>): ArchiveState => ({
+	at: iso(NOW_MS),
+	node: "mover-1",
+	months: [],
+	open: [],
+	ended: [],
+	lastLook: null,
+	nextLook: iso(NOW_MS + 60 * SECOND_MS),
+	unavailable: [],
+	...own,
+});
+const plan = (own: Partial<ArchivePlan> = {}): ArchivePlan => ({
+	at: iso(NOW_MS),
+	newestStored: iso(NOW_MS),
+	lowWatermark: null,
+	due: [],
+	kept: [],
+	refused: null,
+	...own,
+});
+
+describe("the status", () => {
+	test("shows each month with its tiers and a bar of its size", () => {
+		const text = stateText(state({ months: [month({}), month({ month: "2026_07", bytes: 31_000_000, rows: null })] }));
+		const [heads, august, july] = text.split("\n");
+		expect(heads).toContain("shards by tier");
+		expect(august).toContain("10 service, 1 moving, 5 archive  1,200,000  62 MB");
+		expect(august).toContain("█".repeat(24));
+		expect(july).toContain("?");
+		expect(july).toContain(`${"█".repeat(12)}${"░".repeat(12)}`);
+	});
+
+	test("shows a running run with its bar, its rate and the time left", () => {
+		const at = (done: number, ms: number) =>
+			run({ state: "running", step: "taken", node: "m", rows: { done, total: 4_000 }, updatedAt: iso(NOW_MS + ms) });
+		const text = stateText(state({ open: [at(2_000, 2_000)] }), state({ open: [at(1_000, 0)] }));
+		expect(text).toContain(`[${"█".repeat(12)}${"░".repeat(12)}] 2,000 of 4,000  500 rows/s, 4 s left`);
+		expect(stateText(state({ open: [at(2_000, 0)] }))).toContain("2,000 of 4,000  (copying, on m)");
+	});
+
+	test("tells what waits and why, what was refused, and which cluster is silent", () => {
+		const reason = { code: "CLUSTER_AWAY", message: "the cluster a0 does not answer" };
+		const waitingSince = iso(NOW_MS - 120 * SECOND_MS);
+		const refused = run({ state: "refused", reason: { code: "COPY_DIFFERS", message: "3 rows" } });
+		const text = stateText(
+			state({ open: [run({ state: "waiting", reason, waitingSince })], ended: [refused], unavailable: ["a0"] }),
+		);
+		expect(text).toContain("archive-s07-2026_08 waiting for 2 min: CLUSTER_AWAY, the cluster a0 does not answer");
+		expect(text).toContain("REFUSED archive-s07-2026_08: COPY_DIFFERS, 3 rows");
+		expect(text).toContain("DOES NOT ANSWER: a0");
+	});
+
+	test("tells why nothing is done, and when the mover looks next", () => {
+		const lastLook = { at: iso(NOW_MS), refused: { code: "CLOCK_DOUBTFUL", message: "two clocks" }, kept: [] };
+		expect(stateText(state({ lastLook }))).toContain("CLOCK_DOUBTFUL: two clocks");
+		expect(stateText(state({ nextLook: null }))).toContain("looks only when it is asked");
+		expect(stateText(state({ open: null }))).toContain("does not answer");
+	});
+});
+
+test("a plan is told by month, with what is kept back", () => {
+	const due = [1, 2].map((shard) => ({ kind: "archive", shard, month: "2026_08" }) as const);
+	const kept = [{ month: "2025_01", shards: [3], reason: { code: "TOO_MANY_DROPS", message: "3 months" } }];
+	const text = planText(plan({ due, kept }));
+	expect(text).toContain("archive 2026_08: 2 shards (1, 2)");
+	expect(text).toContain("kept 2025_01, shard 3: TOO_MANY_DROPS, 3 months");
+	expect(planText(plan())).toContain("Nothing is due.");
+	expect(planText(plan({ refused: { code: "CLOCK_DOUBTFUL", message: "why" } }))).toContain("CLOCK_DOUBTFUL: why");
+});
+
+test("an answer tells what was begun and what was left, and the plan when nothing was", () => {
+	const refused = run({ state: "refused", reason: { code: "COPY_DIFFERS", message: "3 rows" } });
+	const text = answerText({ begun: [], left: [refused], plan: plan() });
+	expect(text).toContain("COPY_DIFFERS, 3 rows (--fresh takes it up again)");
+	expect(text).toContain("Nothing is due.");
+	const many = Array.from({ length: 12 }, () => run({}));
+	expect(answerText({ begun: many, left: [], plan: plan() })).toContain("… and 2 more");
+	expect(stoppedText([])).toContain("nothing to stop");
+	expect(stoppedText([run({})])).toContain("archive-s07-2026_08");
+});
+
+test("options of the console become a request with only what was given", () => {
+	expect(requestOf({})).toEqual({});
+	expect(requestOf({ month: "2026_08", shard: "0", rate: "5000", confirmDrops: "3", trustClock: true })).toEqual({
+		month: "2026_08",
+		shard: 0,
+		rate: 5_000,
+		confirmDrops: 3,
+		trustClock: true,
+	});
+});
