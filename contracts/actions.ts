@@ -54,6 +54,8 @@ export interface Actions {
 	"archive.mover.status": (none: Record<never, never>) => ArchiveState;
 	"archive.mover.runs": (query: RunQuery) => RunList;
 	"archive.mover.find": (key: { id: string }) => Run;
+	/** Puts the erasing of a customer on record; `find` tells how far it is. */
+	"archive.mover.erase": (whom: { userId: string }) => Run;
 }
 
 /** News that is nice to have at once; each is also found by polling, because an event sent while the bus is down is lost. */

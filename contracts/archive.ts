@@ -30,7 +30,7 @@ export interface Run {
 	/** The last step that is behind it. */
 	step: string | null;
 	rows: { done: number; total: number };
-	/** Of an erase: rows removed so far, by kind of collection. */
+	/** Of an erase: rows removed so far, by kind of collection. Whose they were is on record until it is done, and never told. */
 	removed: Record<string, number> | null;
 	/** ISO. */
 	startedAt: string | null;

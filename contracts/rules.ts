@@ -60,6 +60,7 @@ export const READ_ALL = {
 	category: { ...CATEGORY, optional: true },
 	before: moment,
 } as const;
+export const CUSTOMER = INBOX_OWNER;
 export const STATUS_KEY = { $$strict: true, id: ALARM_ID } as const;
 /** Names of credentials; a producer's stands in the failures of its alarms. */
 const FAILURE_FIELDS = {

@@ -58,6 +58,11 @@ export function reopened(run: Run, asked: ArchiveRequest | null, askedBy: string
 	};
 }
 
+/** How an erase that was stopped begins anew. What it had removed is still told. */
+export function reopenedErase(askedBy: string, nowMs: number) {
+	return { state: "planned", step: null, reason: null, updatedAt: iso(nowMs), askedBy } as const;
+}
+
 /** The schedule opens only what is due although it is done; what an operator has stopped, or must look at, is an operator's to open. */
 function mayReopen({ state }: Run, asked: ArchiveRequest | null): boolean {
 	if (asked === null) return state === "done";
@@ -90,6 +95,7 @@ export function verdictOn(error: unknown): { state: RunState; reason: RunReason 
 	if (name === "MoveRefused") return { state: "refused", reason: { code: String(code), message } };
 	if (name === "Halted")
 		return { state: code === "STOPPED" ? "stopped" : "waiting", reason: { code: `${code}`, message } };
+	if (name === "StillArriving") return waiting("STILL_ARRIVING", message);
 	if (name === "ShardBusy") return waiting("SHARD_BUSY", message);
 	if (name === "DutyLost") return waiting("DUTY_LOST", message);
 	if (type === "UNAVAILABLE") return waiting("CLUSTER_AWAY", clusterMessage(data?.cluster));
@@ -114,13 +120,13 @@ function waiting(code: string, message: string): { state: RunState; reason: RunR
 
 const FIRST_PAUSE_MS = 2_000;
 const LONGEST_PAUSE_MS = 300_000;
-/** A shard whose mover was killed is free after its lease of 10 s. */
+/** A shard whose mover was killed is free after its lease of 10 s; what is on its way has arrived in half a minute. */
 const LONGEST_BUSY_MS = 10_000;
+const SOON = new Set(["SHARD_BUSY", "DUTY_LOST", "STILL_ARRIVING"]);
 
 /** How long a waiting run rests before its next try, the `tries`-th that failed (from 1). */
 export function pauseMs(tries: number, code: string): number {
-	const isBusy = code === "SHARD_BUSY" || code === "DUTY_LOST";
-	return Math.min(FIRST_PAUSE_MS * 2 ** Math.min(tries - 1, 10), isBusy ? LONGEST_BUSY_MS : LONGEST_PAUSE_MS);
+	return Math.min(FIRST_PAUSE_MS * 2 ** Math.min(tries - 1, 10), SOON.has(code) ? LONGEST_BUSY_MS : LONGEST_PAUSE_MS);
 }
 
 function iso(timeMs: number): string {

@@ -10,7 +10,7 @@ import { DUPLICATE_KEY } from "../domain/verdicts.ts";
 import { away } from "../stores/cluster.ts";
 import type { Clusters } from "../stores/clusters.ts";
 import { ensureCollection } from "../stores/collections.ts";
-import type { RunStore } from "../stores/run-store.ts";
+import type { Customer, CustomerChange, RunStore } from "../stores/run-store.ts";
 import { shareClusters } from "./clusters.ts";
 
 export interface HasRuns {
@@ -30,7 +30,7 @@ interface Adapter {
 interface Vars extends HasRuns {
 	adapter: Adapter;
 	/** Of moleculer-db: reads, and gives `_id` its name. */
-	_find(ctx: null, params: object): Promise<Run[]>;
+	_find(ctx: null, params: object): Promise<(Run & { customer?: Customer })[]>;
 	connecting: Promise<void>;
 	isConnected: boolean;
 	leaving: AbortController;
@@ -41,6 +41,8 @@ type Recorder = Service & Vars;
 const META = "meta";
 const ID_FIELD = "id";
 const RETRY_MS = 1_000;
+/** Of one customer: more than anybody asks for. */
+const MOST_STOPPED = 100;
 
 /** Of driver 3.7, which the adapter brings along; as patient as our own (facts.md 11), and as durable. */
 const CLIENT_OPTIONS = {
@@ -107,14 +109,19 @@ async function connectInBackground(service: Recorder, clusters: Clusters): Promi
 
 function storeOf(service: Recorder): RunStore {
 	const { adapter } = service;
-	const find = (query: object, limit: number) =>
+	const findWhole = (query: object, limit: number) =>
 		// Without a context nothing of a caller's gets into the question.
 		reached(service, () => service._find(null, { query, sort: "-updatedAt", limit }));
+	// Who is erased is told to nobody but the erase itself.
+	const find = async (query: object, limit: number) =>
+		(await findWhole(query, limit)).map(({ customer: _, ...run }): Run => run);
 	return {
 		list: ({ states, kind, limit }) =>
 			find({ ...(states && { state: { $in: states } }), ...(kind && { kind }) }, limit),
 		get: async (id) => (await find({ _id: id }, 1))[0] ?? null,
-		add: (run) => reached(service, () => addRun(adapter, run)),
+		customerOf: async (id) => (await findWhole({ _id: id }, 1))[0]?.customer ?? null,
+		stoppedOf: (userId) => find({ "customer.userId": userId, state: "stopped" }, MOST_STOPPED),
+		add: (run, customer) => reached(service, () => addRun(adapter, { ...run, ...(customer && { customer }) })),
 		change(id, { states, node }, change) {
 			const query = { _id: id, state: { $in: states }, ...(node !== undefined && { node }) };
 			return reached(service, () => changeRun(adapter, query, change));
@@ -136,7 +143,7 @@ async function addRun(adapter: Adapter, run: Run): Promise<boolean> {
 }
 
 /** Not by the adapter, which tells only of documents that came out different, and not of those that were found. */
-async function changeRun({ collection }: Adapter, query: object, change: RunChange): Promise<boolean> {
+async function changeRun({ collection }: Adapter, query: object, change: RunChange & CustomerChange): Promise<boolean> {
 	const { id: _never, ...fields } = change;
 	const { set = [], unset = [] } = Object.groupBy(Object.entries(fields), ([, value]) =>
 		value === undefined ? "unset" : "set",

@@ -3,7 +3,7 @@ import type { Config } from "../config.ts";
 import type { ArchiveState, Run } from "../contracts/archive.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { ARCHIVE_REQUEST, NOTHING, RUN_KEY, RUN_QUERY } from "../contracts/rules.ts";
+import { ARCHIVE_REQUEST, CUSTOMER, NOTHING, RUN_KEY, RUN_QUERY } from "../contracts/rules.ts";
 import { byUrgency, ENDED, NOT_ENDED } from "../domain/runs.ts";
 import { collectionsByTier } from "../domain/tiers.ts";
 import type { HasAdmission } from "../lib/admission.ts";
@@ -78,6 +78,13 @@ export default function archiveMover(config: Config): ServiceSchema {
 					const run = await this.runs.get(ctx.params.id);
 					if (run === null) throw new Fault("RUN_NOT_FOUND", `There is no run ${ctx.params.id}.`);
 					return run;
+				},
+			},
+			erase: {
+				access: ["operator"],
+				params: CUSTOMER,
+				async handler(ctx, caller) {
+					return this.mover.erase(ctx.params.userId, caller.name);
 				},
 			},
 		},

@@ -57,6 +57,7 @@ const ALIASES = {
 	"POST /v1/ops/archive/stop": "archive.mover.stop",
 	"GET /v1/ops/archive/runs": "archive.mover.runs",
 	"GET /v1/ops/archive/runs/:id": "archive.mover.find",
+	"POST /v1/ops/erase": "archive.mover.erase",
 } satisfies Record<string, ActionName>;
 
 /** What an action's success is in HTTP, where it is not 200. */
@@ -65,6 +66,7 @@ const SUCCESS: Partial<Record<ActionName, (answer: unknown) => number>> = {
 	"alarm.create.bulk": (answer) => ((answer as BulkAnswer).rejected === 0 ? 202 : 207),
 	"alarm.query.hide": () => 204,
 	"shard.router.reconcile": () => 202,
+	"archive.mover.erase": () => 202,
 	"archive.mover.run": (answer) => ((answer as RunAnswer).begun.length > 0 ? 202 : 200),
 };
 

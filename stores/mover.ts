@@ -6,7 +6,7 @@ import { byUrgency, Halted, isOpen, OPEN, pauseMs, RUN_DAYS } from "../domain/ru
 import { gatherFacts } from "./archive-facts.ts";
 import { dropAway } from "./away.ts";
 import { newestMap } from "./map-change.ts";
-import { MOST_RUNS, openRun, stopRuns } from "./run-opening.ts";
+import { MOST_RUNS, openErase, openRun, stopRuns } from "./run-opening.ts";
 import { RunWork, type WorkDeps } from "./run-work.ts";
 
 /** Looks what is due from time to time and works runs off, one at a time. Several movers share the runs: the shard's duty decides. */
@@ -86,6 +86,13 @@ export class Mover {
 		this.#announce();
 		const { begun = [], left = [] } = Object.groupBy(runs, ({ state }) => (isOpen(state) ? "begun" : "left"));
 		return { begun, left, plan };
+	}
+
+	/** Puts the erasing of a customer on record; does not wait for it. */
+	async erase(userId: string, by: string): Promise<Run> {
+		const run = await openErase(this.#deps, userId, by);
+		this.#announce();
+		return run;
 	}
 
 	/** Stops every open run, whoever works on it. */

@@ -1,15 +1,40 @@
 import type { Run, RunKind } from "../contracts/archive.ts";
+import type { Removed } from "../domain/erase.ts";
+import { Halted } from "../domain/runs.ts";
 import { archiveMonth, type MoveDeps } from "./archive-month.ts";
 import { dropMonth } from "./drop-month.ts";
+import { type EraseStep, eraseCustomer } from "./erase.ts";
+import type { Customer } from "./run-store.ts";
+
+/** What a deed works with. */
+export interface Tools extends MoveDeps {
+	signal: AbortSignal;
+	/** Hears what an erase has removed so far. */
+	onRemoved: (removed: Removed) => void;
+	/** Whom the run erases. */
+	customer: () => Promise<Customer | null>;
+}
 
 /** What each kind of run does: step by step, each of which may be the last of this process. */
-export type Deed = (deps: MoveDeps, run: Run) => AsyncGenerator<string, void, void>;
+export type Deed = (tools: Tools, run: Run) => AsyncGenerator<string, void, void>;
 
-export const DEEDS: Partial<Record<RunKind, Deed>> = {
+export const DEEDS: Record<RunKind, Deed> = {
 	archive: (deps, { id, shard, month, fresh = false }) =>
 		archiveMonth(deps, { run: id, shard, month: month ?? "", fresh }),
 	drop,
+	erase,
 };
+
+/** Nobody waits for what is on its way: other runs have their turn, and this one is looked at again soon. */
+const WAIT_MS = 0;
+
+async function* erase(tools: Tools, { id, step, removed }: Run): AsyncGenerator<string, void, void> {
+	const customer = await tools.customer();
+	// Never by falling through to its end: it would be called done.
+	if (customer === null) throw new Halted("STOPPED", "it is over, and nobody knows any more whom it has erased");
+	const deps = { ...tools, onProgress: tools.onRemoved, waitMs: WAIT_MS };
+	yield* eraseCustomer(deps, { run: id, ...customer, after: step as EraseStep | null, removed });
+}
 
 async function* drop(deps: MoveDeps, { id, shard, month }: Run): AsyncGenerator<string, void, void> {
 	await dropMonth(deps, { run: id, shard, month: month ?? "" });

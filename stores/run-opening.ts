@@ -1,6 +1,10 @@
+import { randomUUID } from "node:crypto";
 import type { ArchiveRequest, DueMonth, Run } from "../contracts/archive.ts";
-import { newRun, OPEN, reopened, runIdOf } from "../domain/runs.ts";
-import type { RunStore } from "./run-store.ts";
+import { shardOf, userHash } from "../domain/ids.ts";
+import { newRun, OPEN, reopened, reopenedErase, runIdOf } from "../domain/runs.ts";
+import type { Clusters } from "./clusters.ts";
+import { newestMap } from "./map-change.ts";
+import type { Customer, RunStore } from "./run-store.ts";
 
 /** Putting runs on record, opening them again, and stopping them: each a conditional change, because several movers do it at once. */
 interface OpeningDeps {
@@ -25,6 +29,31 @@ export async function openRun(
 	const change = found && reopened(found, asked, by, nowMs());
 	if (change) await runs.change(id, { states: [found.state] }, change);
 	return (await runs.get(id)) ?? fresh;
+}
+
+/**
+ * The run of an erase. Ids are random, so that none tells whose it is; each request has a run of its own, because each has its own
+ * beginning, but for those of the customer that were stopped: they begin anew.
+ */
+export async function openErase(deps: OpeningDeps & { clusters: Clusters }, userId: string, by: string): Promise<Run> {
+	const { runs, clusters, nowMs } = deps;
+	const { shards } = await newestMap(clusters);
+	// By whichever clock is ahead: what was accepted before this request must be older.
+	const customer = { userId, startedAtMs: Math.max(nowMs(), await clusters.meta.askClock()) };
+	const [again] = await reopenErases(deps, customer, by);
+	if (again !== undefined) return again;
+	const work = { kind: "erase", shard: shardOf(userHash(userId), shards.length), month: null } as const;
+	const run = newRun(`erase-${randomUUID()}`, work, by, nowMs());
+	await runs.add(run, customer);
+	return run;
+}
+
+async function reopenErases({ runs, nowMs }: OpeningDeps, customer: Customer, by: string): Promise<Run[]> {
+	const stopped = await runs.stoppedOf(customer.userId);
+	const change = reopenedErase(by, nowMs());
+	const reopen = ({ id }: Run) => runs.change(id, { states: ["stopped"] }, { ...change, customer });
+	const isOpen = await Promise.all(stopped.map(reopen));
+	return stopped.filter((_, at) => isOpen[at]).map((run) => ({ ...run, ...change }));
 }
 
 function wishesOf(asked: ArchiveRequest | null): Pick<Run, "rate" | "fresh"> {
