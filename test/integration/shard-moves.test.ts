@@ -2,13 +2,16 @@ import type { ServiceBroker } from "moleculer";
 import type { Run } from "../../contracts/archive.ts";
 import type { ShardsState } from "../../contracts/shards.ts";
 import { movedName, shardDatabase } from "../../domain/holdings.ts";
+import { newAlarmId } from "../../domain/ids.ts";
 import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
+import { toRow } from "../../domain/rows.ts";
 import type { HasRuns } from "../../mixins/runs.mixin.ts";
 import { Clusters } from "../../stores/clusters.ts";
+import { publishLowWatermark } from "../../stores/low-watermark.ts";
 import { newestMap } from "../../stores/map-change.ts";
 import { Mover } from "../../stores/mover.ts";
 import { eventually } from "../support/eventually.ts";
-import { fillMonth, mapSince } from "../support/months.ts";
+import { customersOf, fillMonth, mapSince, putRows } from "../support/months.ts";
 import { type ServiceProcess, startProcess } from "../support/processes.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -17,11 +20,6 @@ import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 /** Moves of shards as operators meet them: asked for over REST, on record, paused, resumed, canceled, and several at once. */
 
 const SHARDS = 16;
-const T0 = Date.now();
-const dbg = (t: string) => process.stderr.write(`DBG ${Date.now() - T0} ${t}\n`);
-beforeEach(() => void dbg(`begin ${expect.getState().currentTestName}`));
-afterEach(() => void dbg(`end`));
-
 const MONTH = addMonths(monthOf(Date.now()), -1);
 /** Three chunks of a copy. */
 const MANY = { customers: 60, each: 90 };
@@ -42,20 +40,29 @@ beforeAll(async () => {
 	clusters = new Clusters(system.config);
 	shards = new TestShards(system.servers);
 	await mapSince(clusters, MONTH, SHARDS);
+	await storeNow();
+	await publishLowWatermark(clusters, Date.now());
 	ops = await system.run("gateway,shard.router,archive.mover");
 	operator = restClient(urlOf(ops), system.keys.opsKey);
-	dbg("asking");
-	await eventually(async () => { const r = await operator("GET", "/v1/ops/archive/runs"); dbg(JSON.stringify(r.body)); return r.status === 200; }, "the record of runs");
+	await eventually(async () => (await operator("GET", "/v1/ops/archive/runs")).status === 200, "the record of runs");
 });
 afterEach(async () => {
 	for (const one of others) await one.end("SIGKILL");
 	others = [];
 });
 afterAll(async () => {
-	dbg("closing");await shards?.close();dbg("shards closed");
-	await clusters?.close();dbg("clusters closed");
-	await system?.stop();dbg("stopped");
+	await shards?.close();
+	await clusters?.close();
+	await system?.stop();
 });
+
+/** The movers' clock is checked by it. */
+async function storeNow(): Promise<void> {
+	const [userId = ""] = customersOf(1, 1, SHARDS);
+	const alarm = { userId, category: "card", title: "t", body: "b" };
+	const row = toRow(newAlarmId(userId, Date.now()), { producer: "demo", acceptedAtMs: Date.now(), alarm });
+	await putRows(clusters, await newestMap(clusters), 1, monthOf(Date.now()), [row]);
+}
 
 async function filled(many = MANY): Promise<number> {
 	shard += 2;
