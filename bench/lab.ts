@@ -1,24 +1,35 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { connect, type JetStreamManager, type NatsConnection } from "nats";
 import { type Config, readConfig } from "../config.ts";
 import { LANES } from "../contracts/alarm.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
+import { addMonths, type Month, monthOf, monthStartMs } from "../domain/periods.ts";
 import type { LocalCredentials } from "../ops/credentials.ts";
-import { findServer, type RunningMongod, type RunningNats, startMongod, startNats } from "../ops/embedded/index.ts";
+import { findServer, type RunningMongod, type RunningNats, startNats } from "../ops/embedded/index.ts";
 import { freePort } from "../ops/embedded/port.ts";
 import { ROLES, type RoleName } from "../ops/start/roles.ts";
 import { setUp } from "../ops/system.ts";
 import { Clusters } from "../stores/clusters.ts";
 import { loadDocument } from "../stores/documents.ts";
-import { MAP_ID } from "../stores/routing-map.ts";
+import { ensureCollections, ensureMap, MAP_ID } from "../stores/routing-map.ts";
 import { streamOf } from "../streams/lanes.ts";
-import { type Child, type ChildOptions, ROOT, startChild } from "./child.ts";
+import { type Child, type ChildOptions, startChild } from "./child.ts";
+import { type Ends, startMongods, temporaryFolder, whereToFind, withEnds } from "./servers.ts";
 
 /** Real servers of a run's own in a temporary folder, set up as `npm start` does, and the processes beside them. */
 
 const CLUSTERS = ["c0", "c1"];
+const ARCHIVE = "a0";
+
+export interface LabOptions {
+	/** An archive cluster of its own; without it, its address only has to be there. */
+	archive?: boolean;
+	/** Logical shards; 16 unless said. */
+	shards?: number;
+	/** So many months ago it was first set up: it has all months since. */
+	monthsBack?: number;
+}
 
 export interface Lab {
 	dir: string;
@@ -41,31 +52,24 @@ export interface Lab {
 }
 
 /** Lends a lab to `work`, and ends everything afterwards, whatever happened. */
-export async function withLab<R>(signal: AbortSignal, work: (lab: Lab) => Promise<R>): Promise<R> {
-	const ends: (() => Promise<unknown>)[] = [];
-	try {
-		const lab = await openLab(signal, ends);
-		return await Promise.race([work(lab), aborted(signal)]);
-	} finally {
-		for (const end of ends.reverse()) await end().catch((error: unknown) => console.error(error));
-	}
+export async function withLab<R>(
+	signal: AbortSignal,
+	work: (lab: Lab) => Promise<R>,
+	options: LabOptions = {},
+): Promise<R> {
+	return withEnds(signal, (ends) => openLab(signal, ends, options), work);
 }
 
-function aborted(signal: AbortSignal): Promise<never> {
-	const { promise, reject } = Promise.withResolvers<never>();
-	const stop = () => reject(signal.reason);
-	if (signal.aborted) stop();
-	signal.addEventListener("abort", stop, { once: true });
-	return promise;
-}
-
-async function openLab(signal: AbortSignal, ends: (() => Promise<unknown>)[]): Promise<Lab> {
-	const dir = await mkdtemp(path.join(tmpdir(), "alarm-bench-"));
-	ends.push(() => rm(dir, { recursive: true, force: true }));
-	const { nats, mongods } = await startServers(dir, signal, ends);
-	const env = environmentOf(nats, mongods);
+async function openLab(signal: AbortSignal, ends: Ends, options: LabOptions): Promise<Lab> {
+	const { archive = false, shards = 16, monthsBack = 0 } = options;
+	const dir = await temporaryFolder("alarm-bench-", ends);
+	const nats = await startQueue(dir, signal, ends);
+	const names = archive ? [...CLUSTERS, ARCHIVE] : CLUSTERS;
+	const mongods = await startMongods(names, dir, signal, ends);
+	const env = { ...environmentOf(nats, mongods), LOGICAL_SHARDS: String(shards) };
 	const config = readConfig(env);
 	const file = path.join(dir, "credentials.json");
+	if (monthsBack > 0) await beginMap(config, addMonths(monthOf(Date.now()), -monthsBack));
 	await setUp(config, file);
 	const connection = await connect({ servers: nats.url });
 	ends.push(() => connection.close());
@@ -93,32 +97,35 @@ async function openLab(signal: AbortSignal, ends: (() => Promise<unknown>)[]): P
 	};
 }
 
-async function startServers(dir: string, signal: AbortSignal, ends: (() => Promise<unknown>)[]) {
-	const where = { runDir: path.join(ROOT, ".run"), say: (text: string) => console.error(text), signal };
-	const natsBinary = await findServer("nats-server", where);
-	const mongodBinary = await findServer("mongod", where);
-	const nats = await startNats({ binary: natsBinary, dir: path.join(dir, "nats"), signal });
+async function startQueue(dir: string, signal: AbortSignal, ends: Ends): Promise<RunningNats> {
+	const binary = await findServer("nats-server", whereToFind(signal));
+	const nats = await startNats({ binary, dir: path.join(dir, "nats"), signal });
 	ends.push(() => nats.stop());
-	const mongods: RunningMongod[] = [];
-	for (const name of CLUSTERS) {
-		const mongod = await startMongod({ binary: mongodBinary, dir: path.join(dir, name), name, signal });
-		ends.push(() => mongod.stop());
-		mongods.push(mongod);
-	}
-	return { nats, mongods };
+	return nats;
 }
 
 function environmentOf(nats: RunningNats, mongods: RunningMongod[]): Record<string, string> {
-	const addresses = mongods.map(({ uri }, at) => `${CLUSTERS[at]}=${uri}`);
+	const addresses = mongods.slice(0, CLUSTERS.length).map(({ uri }, at) => `${CLUSTERS[at]}=${uri}`);
+	const archive = mongods[CLUSTERS.length] ?? mongods[0];
 	return {
 		NATS_URL: nats.url,
 		NATS_MONITOR_URLS: nats.monitorUrl,
 		MONGO_SERVICE_URIS: addresses.join(";"),
-		// Nothing is archived in a run: the archive's address has only to be there.
-		MONGO_ARCHIVE_URIS: (addresses[0] ?? "").replace(/^\w+=/, "a0="),
+		MONGO_ARCHIVE_URIS: `${ARCHIVE}=${archive?.uri}`,
 		BIND_ADDRESS: "127.0.0.1",
 		LOG_LEVEL: "error",
 	};
+}
+
+/** A month is made up for only when the system was there at the time. */
+async function beginMap(config: Config, month: Month): Promise<void> {
+	const clusters = new Clusters(config);
+	const since = new Date(monthStartMs(month));
+	try {
+		await ensureCollections(clusters, await ensureMap(clusters, config.logicalShards, since), since);
+	} finally {
+		await clusters.close();
+	}
 }
 
 async function readMap(config: Config): Promise<RoutingMap> {

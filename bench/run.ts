@@ -2,6 +2,8 @@ import { parseArgs } from "node:util";
 import { onStopSignal } from "../ops/start/signals.ts";
 import { exitWith } from "./exit.ts";
 import { exitCodeOf, type Figure, judge } from "./figure.ts";
+import { archive } from "./figures/archive.ts";
+import { archiveReads } from "./figures/archive-reads.ts";
 import { bulk } from "./figures/bulk.ts";
 import { creation } from "./figures/creation.ts";
 import { lanes } from "./figures/lanes.ts";
@@ -10,14 +12,20 @@ import { ledger } from "./figures/ledger.ts";
 import { outage } from "./figures/outage.ts";
 import { reading } from "./figures/reading.ts";
 import { storing } from "./figures/storing.ts";
-import { withLab } from "./lab.ts";
+import { type Lab, type LabOptions, withLab } from "./lab.ts";
 import { loadLine, notesOf, tableOf } from "./report.ts";
 import type { Stage } from "./stage.ts";
 
 // `npm run bench`: every figure beside its raw baseline, on real servers of its own.
 
-const FULL = { rounds: 5, windowMs: 4_000, warmMs: 1_000, backlog: 200_000, flood: 1_000_000, customers: 10_000 };
-const QUICK = { rounds: 3, windowMs: 1_200, warmMs: 200, backlog: 100_000, flood: 200_000, customers: 5_000 };
+const FULL = {
+	...{ rounds: 5, windowMs: 4_000, warmMs: 1_000 },
+	...{ backlog: 200_000, flood: 1_000_000, customers: 10_000, month: 1_000_000, copied: 50_000, moved: 60_000 },
+};
+const QUICK = {
+	...{ rounds: 3, windowMs: 1_200, warmMs: 200 },
+	...{ backlog: 100_000, flood: 200_000, customers: 5_000, month: 200_000, copied: 50_000, moved: 40_000 },
+};
 const ALARMS_EACH = 60;
 type Size = typeof FULL;
 
@@ -31,6 +39,14 @@ const GROUPS: Record<string, (stage: Stage, size: Size) => Promise<Figure[]>> = 
 	latency: (stage) => latency(stage),
 	lanes: (stage, { flood }) => lanes(stage, flood),
 	reading: (stage, { customers }) => reading(stage, customers, ALARMS_EACH),
+	archive: (stage, { month, copied }) => archive(stage, { month, copied }),
+	"archive-reads": (stage, { customers, moved }) => archiveReads(stage, { customers: customers / 2, moved }),
+};
+
+/** Few shards where months are archived, so that each has many alarms. */
+const LABS: Record<string, LabOptions> = {
+	archive: { archive: true, shards: 4, monthsBack: 12 },
+	"archive-reads": { archive: true, shards: 4, monthsBack: 12 },
 };
 
 const { values } = parseArgs({
@@ -47,10 +63,11 @@ async function measure(name: string, signal: AbortSignal): Promise<Figure[]> {
 	if (group === undefined) throw new Error(`there is no figure "${name}"; there are ${Object.keys(GROUPS).join(", ")}`);
 	const size = values.quick ? QUICK : FULL;
 	say(`${name}: starting servers (${loadLine()})`);
-	return await withLab(signal, async (lab) => {
+	const work = async (lab: Lab) => {
 		const load = await lab.start("load/process");
 		return await group({ lab, load, say, ...size }, size);
-	});
+	};
+	return await withLab(signal, work, LABS[name]);
 }
 
 async function main(): Promise<number> {

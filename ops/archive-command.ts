@@ -3,12 +3,14 @@ import type { ServiceBroker } from "moleculer";
 import type { FieldFault } from "../contracts/alarm.ts";
 import type { ArchiveRequest } from "../contracts/archive.ts";
 import { call } from "../lib/service.ts";
-import { answerText, planText, stateText, stoppedText } from "./archive-text.ts";
+import { answerText, erasedText, planText, stateText, stoppedText } from "./archive-text.ts";
 
-/** `archive plan | run | status | stop` in the operators' console. */
+/** `archive plan | run | status | stop | erase` in the operators' console. */
 
 /** Options as the console hands them on: text, or true for one without a value. */
 interface Options {
+	/** Of an erase; no option, but the word behind it. */
+	userId?: string;
 	month?: string;
 	shard?: string;
 	rate?: string;
@@ -32,10 +34,14 @@ const COMMANDS: Record<string, Do> = {
 		await sleep(BETWEEN_LOOKS_MS);
 		return stateText(await call(broker, "archive.mover.status", {}), first);
 	},
+	erase: async (broker, { userId }) => {
+		if (userId === undefined) return "Whom? archive erase <userId>";
+		return erasedText(await call(broker, "archive.mover.erase", { userId }));
+	},
 };
 
 export const ARCHIVE = {
-	command: "archive <what>",
+	command: "archive <what> [userId]",
 	description: `The archive mover: ${Object.keys(COMMANDS).join(", ")}`,
 	options: [
 		{ option: "--month <month>", description: "run: only this month, as 2026_08" },
@@ -47,8 +53,8 @@ export const ARCHIVE = {
 	],
 	/** Moleculer's types call what it gives an array; it is the arguments by name, and the options. */
 	async action(broker: ServiceBroker, given: unknown) {
-		const { what, options } = given as { what: string; options: Options };
-		console.log(await textOf(broker, what, options));
+		const { what, userId, options } = given as { what: string; userId?: string; options: Options };
+		console.log(await textOf(broker, what, { ...options, ...(userId !== undefined && { userId: String(userId) }) }));
 	},
 };
 

@@ -39,7 +39,7 @@ function openLines({ open, at }: ArchiveState, before: ArchiveState | null): str
 	const others = open.filter(({ state }) => state !== "running");
 	const earlier = (run: Run) => before?.open?.find(({ id }) => id === run.id);
 	return [
-		...running.map((run) => runningLine(run, earlier(run))),
+		...running.map((run) => (run.kind === "erase" ? erasingLine(run) : runningLine(run, earlier(run)))),
 		...others.slice(0, SHOWN).map((run) => otherLine(run, at)),
 		...(others.length > SHOWN ? [`… and ${others.length - SHOWN} more (call archive.mover.runs)`] : []),
 	];
@@ -53,6 +53,15 @@ function runningLine({ id, rows, step, node, updatedAt }: Run, before: Run | und
 	const speed = perSecond > 0 ? `  ${Math.round(perSecond).toLocaleString("en")} rows/s${left}` : "";
 	const count = `${rows.done.toLocaleString("en")} of ${rows.total.toLocaleString("en")}`;
 	return `${id} [${bar(part, WIDTH)}] ${count}${speed}  (${doing(step)}, on ${node})`;
+}
+
+function erasingLine({ id, removed, step, node }: Run): string {
+	return `${id} ${removedText(removed)}  (${doing(step)}, on ${node})`;
+}
+
+function removedText(removed: Run["removed"]): string {
+	const counts = Object.entries(removed ?? {}).map(([kind, count]) => `${count.toLocaleString("en")} ${kind}`);
+	return `removed ${counts.join(", ") || "nothing"}`;
 }
 
 /** What follows the steps that take long. */
@@ -72,8 +81,12 @@ function endedLines(ended: Run[]): string[] {
 	const [last] = ended.filter(({ state }) => state === "done");
 	return [
 		...refused.map(({ id, reason }) => `REFUSED ${id}: ${reason?.code}, ${reason?.message}`),
-		...(last === undefined ? [] : [`last done: ${last.id}, ${last.endedAt}`]),
+		...(last === undefined ? [] : [`last done: ${last.id}, ${last.endedAt}${doneText(last)}`]),
 	];
+}
+
+function doneText({ kind, removed }: Run): string {
+	return kind === "erase" ? `, ${removedText(removed)}` : "";
 }
 
 function lookLines({ node, lastLook, nextLook }: ArchiveState): string[] {
@@ -119,5 +132,10 @@ export function answerText({ begun, left, plan }: RunAnswer): string {
 
 export function stoppedText(runs: Run[]): string {
 	if (runs.length === 0) return "There was nothing to stop.";
-	return `${runs.length} runs are stopped until \`archive run\`: ${runs.map(({ id }) => id).join(", ")}`;
+	const erases = runs.some(({ kind }) => kind === "erase") ? ", an erase until `archive erase` of that customer" : "";
+	return `${runs.length} runs are stopped until \`archive run\`${erases}: ${runs.map(({ id }) => id).join(", ")}`;
+}
+
+export function erasedText({ id, state, shard }: Run): string {
+	return `${id} ${state}, shard ${shard}. It takes half a minute at least; \`call archive.mover.find --id ${id}\` tells what it has removed.`;
 }

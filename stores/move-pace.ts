@@ -17,7 +17,8 @@ export class MovePace {
 	constructor(cluster: Cluster, rowsPerSecond: number, signal: AbortSignal) {
 		this.#cluster = cluster;
 		this.#signal = signal;
-		this.#pace = { perSecond: rowsPerSecond, nextAtMs: 0 };
+		// Nothing is saved up: a second of rows at once is what readers would feel.
+		this.#pace = { perSecond: rowsPerSecond, nextAtMs: performance.now() };
 	}
 
 	/** Rows that went by lately. */
@@ -28,7 +29,7 @@ export class MovePace {
 	/** From now on: also a chunk that waits by the old rate, which may be for minutes, goes. */
 	setRate(rowsPerSecond: number): void {
 		if (rowsPerSecond === this.#pace.perSecond) return;
-		this.#pace = { perSecond: rowsPerSecond, nextAtMs: 0 };
+		this.#pace = { perSecond: rowsPerSecond, nextAtMs: performance.now() };
 		this.#hurry.abort();
 		this.#hurry = new AbortController();
 	}

@@ -1,5 +1,6 @@
 import type { Run } from "../contracts/archive.ts";
 import { Halted, OPEN, type RunChange, verdictOn } from "../domain/runs.ts";
+import { inTime } from "../lib/in-time.ts";
 import type { Progress } from "./archive-month.ts";
 import type { DutyDeps } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
@@ -21,8 +22,9 @@ export interface WorkDeps extends DutyDeps {
 /** Behind this step the whole copy is compared. */
 const COMPARED_AFTER = "caught up";
 
-/** Progress is not written more often. */
+/** Progress is not written, nor the record looked at, more often. */
 const WRITE_MS = 1_000;
+const CHECK_MS = 1_000;
 /** A run that is under way is heard of more often. */
 const STALE_MS = 60_000;
 
@@ -39,6 +41,7 @@ export class RunWork {
 	/** True once the shard is ours and the record says so. */
 	#isBegun = false;
 	#writtenMs = 0;
+	#checkedMs = 0;
 
 	constructor(deps: WorkDeps, run: Run) {
 		this.#deps = deps;
@@ -78,7 +81,9 @@ export class RunWork {
 	/** Looks whether the record asks for another rate, was stopped, or is another process's: then the work ends. */
 	async check(): Promise<void> {
 		if (!this.#isBegun) return;
-		const found = await this.#deps.runs.get(this.#run.id).catch(() => undefined);
+		this.#checkedMs = performance.now();
+		// A record that does not answer stops nobody's work.
+		const found = await inTime(this.#deps.runs.get(this.#run.id), CHECK_MS).catch(() => undefined);
 		if (found === undefined) return;
 		if (found?.state !== "running" || found.node !== this.#deps.node) this.halt(notOurs());
 		else this.#pace?.setRate(this.#rateOf(found));
@@ -94,8 +99,8 @@ export class RunWork {
 			pace: (rows: number) => this.#goThrough(pace, rows),
 			signal: this.#halt.signal,
 			customer: () => runs.customerOf(this.#run.id),
-			onProgress: (rows) => this.#progress(rows),
-			onRemoved: (removed) => {
+			onProgress: (rows: Progress) => this.#progress(rows),
+			onRemoved: (removed: Record<string, number>) => {
 				this.#removed = removed;
 				this.#writeProgress();
 			},
@@ -108,6 +113,8 @@ export class RunWork {
 
 	/** Comparing tells nothing of its own; and a run that is not written of for long looks like one whose process is gone. */
 	async #goThrough(pace: MovePace, rows: number): Promise<void> {
+		// The news of a stop may have been lost.
+		if (performance.now() - this.#checkedMs > WRITE_MS) await this.check();
 		await pace.rows(rows);
 		if (this.#run.step !== COMPARED_AFTER) return;
 		this.#compared = Math.min(this.#compared + rows, this.#rows.total);
@@ -141,7 +148,6 @@ export class RunWork {
 		this.#writtenMs = performance.now();
 		const perSecond = this.#pace?.perSecond;
 		this.#put({ ...this.#counts(), perSecond, waitingSince: undefined }).catch((error: unknown) => {
-			// A record that does not answer stops nobody's work; one that says that it is not ours does.
 			if (error instanceof Halted) this.halt(error);
 		});
 	}

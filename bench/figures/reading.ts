@@ -127,7 +127,8 @@ export async function pageRequests(stage: Stage, customers: number): Promise<Req
 	return requestsFor(stage, usual.slice(0, READERS), "");
 }
 
-async function requestsFor(
+/** One request for each customer, with a token of the customer's own. */
+export async function requestsFor(
 	{ lab }: Stage,
 	userIds: string[],
 	suffix: string,

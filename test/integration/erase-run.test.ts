@@ -137,5 +137,8 @@ test("an erase whose customer is not on record any more is never called done", a
 	await stop();
 	await eventually(async () => (await runOf(body.id)).state === "stopped", "the run stopped");
 	await records().updateOne({ _id: body.id }, { $unset: { customer: "" }, $set: { state: "waiting" } as object });
-	expect(await untilIs(body.id, "stopped")).toMatchObject({ reason: { code: "STOPPED" }, endedAt: null });
+	expect(await untilIs(body.id, "stopped")).toMatchObject({
+		endedAt: null,
+		reason: { code: "STOPPED", message: "it is over, and nobody knows any more whom it has erased" },
+	});
 });

@@ -22,6 +22,7 @@ export interface Suite {
 const parking = (tests: string): Suite => ({ project: "integration", paths: "integration/parking", tests });
 const OUTBOX: Suite = { project: "integration", paths: "integration/outbox", tests: "while the queue stands still" };
 const RELAY: Suite = { project: "integration", paths: "integration/relay" };
+const erase = (tests: string): Suite => ({ project: "integration", paths: "integration/erase.test", tests });
 const VERDICTS: Suite = { project: "unit", paths: "unit/verdicts" };
 
 const archive = (tests: string): Suite => ({ project: "integration", paths: "integration/archive-month", tests });
@@ -290,5 +291,93 @@ export const MUTANTS: Mutant[] = [
 		find: "	if (ended === null) throw",
 		replace: '	if (ended === null || target.tier === "archive") throw',
 		suite: { project: "integration", paths: "integration/archive-reading" },
+	},
+	{
+		name: "one sweep is enough",
+		promise: "what was on its way when a customer was erased is removed, too",
+		file: "stores/erase.ts",
+		find: '	yield* sweep(erase, ["taken again", "ledgers swept again", "swept again"], hasArrived);\n',
+		replace: "",
+		suite: erase("removed by the second sweep"),
+	},
+	{
+		name: "an erase that does not wait",
+		promise: "what was on its way when a customer was erased is removed, too",
+		file: "domain/erase.ts",
+		find: "watermarkMs > startedAtMs + MARGIN_MS",
+		replace: "watermarkMs > startedAtMs - MARGIN_MS",
+		suite: erase("is waited for"),
+	},
+	{
+		name: "erased by the hash alone",
+		promise: "a customer whose hash is the same keeps its alarms",
+		file: "domain/erase.ts",
+		find: "(row.userId === userId || row.outcome !== undefined)",
+		replace: "(row.userId !== undefined || row.outcome !== undefined)",
+		suite: erase("every byte of everybody else's"),
+	},
+	{
+		name: "erased without regard to what may still be written",
+		promise: "nothing is called lost because a customer was erased",
+		file: "domain/erase.ts",
+		find: "Math.min(acceptedMs, writtenMs) < beforeMs",
+		replace: "Math.min(acceptedMs, writtenMs, beforeMs) <= beforeMs",
+		suite: erase("what came since"),
+	},
+	{
+		name: "a ledger row overwritten",
+		promise: "two erases lose no change of a ledger row that both are in",
+		file: "stores/erase.ts",
+		find: "{ _id: now._id, ids: now.ids }",
+		replace: "{ _id: now._id }",
+		suite: erase("two customers at once"),
+	},
+	{
+		name: "any number of months is dropped",
+		promise: "many drops at once are confirmed",
+		file: "domain/archive-plan.ts",
+		find: "if (months <= mostDrops || confirmDrops === months) return judged;",
+		replace: "if (months <= mostDrops || confirmDrops !== months) return judged;",
+		suite: { project: "unit", paths: "unit/archive-plan" },
+	},
+	{
+		name: "the newest stored month is no month in use",
+		promise: "a clock that is a little off touches no month that is written to",
+		file: "domain/archive-plan.ts",
+		find: "monthOf(trustClock ? nowMs : Math.min(nowMs, newestMs ?? nowMs))",
+		replace: "monthOf(trustClock ? nowMs : nowMs)",
+		suite: { project: "unit", paths: "unit/archive-plan" },
+	},
+	{
+		name: "a run's record is written whoever has it",
+		promise: "what an operator has stopped stays stopped",
+		file: "mixins/runs.mixin.ts",
+		find: "state: { $in: states }, ...(node !== undefined",
+		replace: "...(node !== undefined",
+		suite: { project: "integration", paths: "integration/archive-mover" },
+	},
+	{
+		name: "sources go on a doubtful clock",
+		promise: "a clock that jumps drops no source in its time of grace",
+		file: "stores/mover.ts",
+		find: "if (plan.refused === null) await this.#tidy",
+		replace: "await this.#tidy",
+		suite: { project: "integration", paths: "integration/movers" },
+	},
+	{
+		name: "a stop waits for its news",
+		promise: "a run that was stopped is left although the news of it was lost",
+		file: "stores/run-work.ts",
+		find: "> WRITE_MS) await this.check();",
+		replace: "> WRITE_MS * 1e9) await this.check();",
+		suite: { project: "integration", paths: "integration/archive-mover" },
+	},
+	{
+		name: "a cluster that was away at first is given up",
+		promise: "a process finds a database that comes later",
+		file: "stores/cluster.ts",
+		find: "		await this.#client.connect();\n",
+		replace: "",
+		suite: { project: "integration", paths: "integration/cluster.test", tests: "first asked" },
 	},
 ];

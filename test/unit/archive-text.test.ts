@@ -1,7 +1,7 @@
 import type { ArchivePlan, ArchiveState, MonthState, Run } from "../../contracts/archive.ts";
 import { newRun } from "../../domain/runs.ts";
 import { requestOf } from "../../ops/archive-command.ts";
-import { answerText, planText, stateText, stoppedText } from "../../ops/archive-text.ts";
+import { answerText, erasedText, planText, stateText, stoppedText } from "../../ops/archive-text.ts";
 import { iso, NOW_MS, SECOND_MS } from "./samples.ts";
 
 const run = (own: Partial<Run>): Run => ({
@@ -94,6 +94,25 @@ test("an answer tells what was begun and what was left, and the plan when nothin
 	expect(answerText({ begun: many, left: [], plan: plan() })).toContain("… and 2 more");
 	expect(stoppedText([])).toContain("nothing to stop");
 	expect(stoppedText([run({})])).toContain("archive-s07-2026_08");
+});
+
+test("an erase is told by what it has removed", () => {
+	const erase = run({
+		id: "erase-1",
+		kind: "erase",
+		month: null,
+		step: "swept",
+		node: "m",
+		removed: { alarms: 1_200 },
+	});
+	expect(stateText(state({ open: [{ ...erase, state: "running" }] }))).toContain(
+		'erase-1 removed 1,200 alarms  (after "swept", on m)',
+	);
+	const ended = [{ ...erase, state: "done" as const, removed: null, endedAt: iso(NOW_MS) }];
+	expect(stateText(state({ ended }))).toContain(`last done: erase-1, ${iso(NOW_MS)}, removed nothing`);
+	expect(erasedText(erase)).toContain("archive.mover.find --id erase-1");
+	expect(stoppedText([erase])).toContain("until `archive erase` of that customer");
+	expect(stoppedText([run({})])).not.toContain("erase");
 });
 
 test("options of the console become a request with only what was given", () => {

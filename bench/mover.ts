@@ -1,0 +1,83 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { readConfig } from "../config.ts";
+import type { Month } from "../domain/periods.ts";
+import { shardPlace } from "../domain/routing.ts";
+import { type ArchiveStep, archiveMonth, type MoveDeps } from "../stores/archive-month.ts";
+import { dropAway } from "../stores/away.ts";
+import { Clusters } from "../stores/clusters.ts";
+import { newestMap } from "../stores/map-change.ts";
+import { MovePace } from "../stores/move-pace.ts";
+import { answer, ready } from "./answering.ts";
+
+// The mover's deeds in a process of their own, as the service runs them.
+
+export type MoverQuestion =
+	/** Without a rate, as fast as it can. Tells when each step was done, in ms from the beginning. */
+	| { kind: "archive"; shard: number; month: Month; rowsPerSecond?: number }
+	/** Every source that was archived is dropped; tells how long that took. */
+	| { kind: "drop-away" }
+	/** Stands still between two chunks, or goes on. */
+	| { kind: "hold" | "go" }
+	/** Rows that were copied or compared so far. */
+	| { kind: "rows" };
+
+export type StepTimes = Partial<Record<ArchiveStep, number>>;
+
+const config = readConfig(JSON.parse(process.argv[2] ?? "{}") as Record<string, string>);
+const clusters = new Clusters(config);
+const never = new AbortController().signal;
+const GATE_MS = 5;
+
+let isHeld = false;
+let rowsGone = 0;
+
+const deps: MoveDeps = {
+	clusters,
+	node: "bench-mover",
+	onMap: () => undefined,
+	nowMs: Date.now,
+	pace: async () => undefined,
+	onProgress: () => undefined,
+	onError: (error) => console.error(error),
+};
+
+async function archive(shard: number, month: Month, rowsPerSecond: number | undefined): Promise<StepTimes> {
+	const startMs = performance.now();
+	const times: StepTimes = {};
+	const pace = rowsPerSecond === undefined ? deps.pace : await heldPace(shard, rowsPerSecond);
+	for await (const step of archiveMonth({ ...deps, pace }, { run: "bench", shard, month }))
+		times[step] = performance.now() - startMs;
+	return times;
+}
+
+async function heldPace(shard: number, rowsPerSecond: number): Promise<MoveDeps["pace"]> {
+	const { cluster } = shardPlace(await newestMap(clusters), shard);
+	const pace = new MovePace(clusters.at(cluster), rowsPerSecond, never);
+	return async (rows) => {
+		while (isHeld) await sleep(GATE_MS);
+		await pace.rows(rows);
+		rowsGone += rows;
+	};
+}
+
+async function dropAll(): Promise<number> {
+	const startMs = performance.now();
+	const { errors } = await dropAway(deps, 0);
+	if (errors.length > 0) throw errors[0];
+	return performance.now() - startMs;
+}
+
+answer<MoverQuestion>(async (question) => {
+	switch (question.kind) {
+		case "archive":
+			return archive(question.shard, question.month, question.rowsPerSecond);
+		case "drop-away":
+			return dropAll();
+		case "rows":
+			return rowsGone;
+		default:
+			isHeld = question.kind === "hold";
+			return null;
+	}
+});
+ready();
