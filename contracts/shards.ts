@@ -79,6 +79,8 @@ export interface RebalanceRequest {
 
 export interface MovesBegun {
 	begun: Run[];
+	/** Moves of the plan that could not be begun, and why. */
+	left: (PlannedMove & { why: string })[];
 	plan: RebalancePlan;
 }
 

@@ -104,10 +104,12 @@ function loadCells({ shards, bytes, load }: ClusterLoad): string[] {
 	return [String(shards), sizeText(bytes), load.toFixed(2)];
 }
 
-export function begunText({ begun }: MovesBegun): string {
-	return [...begun.map((run) => otherLine(run, run.updatedAt)), `${begun.length} moves are begun (shard status).`].join(
-		"\n",
-	);
+export function begunText({ begun, left }: MovesBegun): string {
+	return [
+		...begun.map((run) => otherLine(run, run.updatedAt)),
+		...left.map(({ why }) => `LEFT: ${why}`),
+		`${begun.length} moves are begun (shard status).`,
+	].join("\n");
 }
 
 export function historyText({ changes }: MapHistory): string {

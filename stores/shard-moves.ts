@@ -30,6 +30,11 @@ function loadUnknown(clusters: string[]): Fault {
 	return new Fault("UNAVAILABLE", message, { retryAfterS: 5 });
 }
 
+function whyRefused(error: unknown): string {
+	if ((error as Partial<Fault>).type === "MOVE_REFUSED") return (error as Fault).message;
+	throw error;
+}
+
 function planChanged({ id, moves }: RebalancePlan): Fault {
 	const now = id === null ? "there is nothing to move" : `it is ${id} now, with ${moves.length} moves`;
 	return new Fault("PLAN_CHANGED", `The plan is another one since: ${now}. Look at it, and confirm that.`);
@@ -90,10 +95,16 @@ export class ShardMoves {
 	async rebalance({ confirm, rate }: RebalanceRequest, by: string): Promise<MovesBegun> {
 		const plan = await this.plan();
 		if (plan.id !== confirm) throw planChanged(plan);
-		const begun: Run[] = [];
-		for (const { shard, to } of plan.moves)
-			begun.push(await this.move({ shard, to, ...(rate !== undefined && { rate }) }, by));
-		return { begun, plan };
+		const [begun, left]: [Run[], MovesBegun["left"]] = [[], []];
+		for (const move of plan.moves) {
+			const { shard, to } = move;
+			// One that was refused before, until somebody has looked, is not to hold up the others.
+			await this.move({ shard, to, ...(rate !== undefined && { rate }) }, by).then(
+				(run) => begun.push(run),
+				(error: unknown) => left.push({ ...move, why: whyRefused(error) }),
+			);
+		}
+		return { begun, left, plan };
 	}
 
 	async #toChange(shard: number): Promise<Run> {

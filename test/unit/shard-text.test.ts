@@ -81,7 +81,8 @@ test("the plan shows the load before and after, each move, and how to begin them
 	expect(text).toContain("shard 0: c0 -> c1");
 	expect(text).toContain(`1 moves; to begin them: shard rebalance --confirm ${plan.id}`);
 	expect(text).toContain("taken for done: move-s09-c1");
-	expect(begunText({ begun: [move()], plan })).toContain("1 moves are begun");
+	const left = [{ shard: 1, from: "c0", to: "c1", why: "Shard 1 was refused." }];
+	expect(begunText({ begun: [move()], left, plan })).toMatch(/LEFT: Shard 1 was refused\.\n1 moves are begun/);
 	expect(planText(rebalancePlan(clusters.slice(1), []))).toContain("Nothing is to be moved.");
 });
 
