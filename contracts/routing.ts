@@ -1,5 +1,8 @@
 /** The routing map: small, versioned, held in memory by every process. */
 
+/** Of the document that it is. */
+export const MAP_ID = "routing-map";
+
 /** Where the rows of one collection are now. `moving`: still at the source, and a copy of it is being made. */
 export const TIERS = ["service", "moving", "archive", "dropped"] as const;
 export type Tier = (typeof TIERS)[number];

@@ -7,10 +7,11 @@ import { ARCHIVE } from "./archive-command.ts";
 import { CLUSTER } from "./cluster-command.ts";
 import { lagTable } from "./lag-table.ts";
 import { environmentOf, readLocal } from "./local.ts";
+import { SHARD } from "./shard-command.ts";
 
 /**
  * Moleculer's console on the bus, as an operator: `npm run repl`, then `nodes`, `services`, `lag`, `archive status`,
- * `call shard.router.map`.
+ * `shard map`, `call shard.router.map`.
  * Takes the addresses and the operator's key from the local start, or from the environment and OPS_KEY.
  */
 
@@ -41,7 +42,7 @@ async function main(): Promise<void> {
 	const broker = new ServiceBroker({
 		...options,
 		middlewares: [...(options.middlewares ?? []), asOperator(key)],
-		replOptions: { customCommands: [LAG, ARCHIVE, CLUSTER] },
+		replOptions: { customCommands: [LAG, ARCHIVE, CLUSTER, SHARD] },
 	});
 	await broker.start();
 	broker.repl();

@@ -1,4 +1,4 @@
-import type { RoutingMap } from "../contracts/routing.ts";
+import { MAP_ID, type RoutingMap } from "../contracts/routing.ts";
 import { isOpen } from "../domain/clusters.ts";
 import {
 	alarmsOf,
@@ -20,7 +20,7 @@ import { copyDocument, ensureDocuments, loadDocument, MOST_TRIES, replaceDocumen
 import { readLowWatermark } from "./low-watermark.ts";
 import { Refusal } from "./refusal.ts";
 
-export const MAP_ID = "routing-map";
+export { MAP_ID };
 
 /** The stored number of shards is not the configured one. It can never change: ids point into it. */
 export class WrongShardCount extends Refusal {
