@@ -102,25 +102,36 @@ async function moveUnderLoad(scene: Scene): Promise<Figure[]> {
 	const moving = mover.ask<StepTimes>(question);
 	// It is waited for below; a failure meanwhile must not end the process.
 	moving.catch(() => undefined);
-	const quiet: BusyWindow[] = [];
-	const busy: BusyWindow[] = [];
-	for (let round = 1; round <= stage.rounds; round++) {
-		quiet.push(await windowOf(scene));
-		await mover.ask({ kind: "go" } satisfies MoverQuestion);
-		busy.push(await windowOf(scene));
-		await mover.ask({ kind: "hold" } satisfies MoverQuestion);
-		stage.say(
-			`moves · round ${round}/${stage.rounds}: p99 of other shards' pages, quiet ${quiet.at(-1)?.p99Ms.toFixed(1)} ms, moving ${busy.at(-1)?.p99Ms.toFixed(1)} ms`,
-		);
-	}
-	const rowsBefore = await mover.ask<number>({ kind: "rows" } satisfies MoverQuestion);
-	if ((await newestMap(scene.clusters)).shards[SHARD]?.cluster === TO) throw new Error("the shard moved too soon");
-	stage.say(`moves · ${rowsBefore} rows read; on to the end`);
+	const pages = pageFigure(await windowsInTurns(scene));
+	const rows = await mover.ask<number>({ kind: "rows" } satisfies MoverQuestion);
+	if (shardPlace(await newestMap(scene.clusters), SHARD).cluster === TO) throw new Error("the shard moved too soon");
+	stage.say(`moves · ${rows} rows read; on to the end`);
 	await mover.ask({ kind: "go" } satisfies MoverQuestion);
 	const steps = await moving;
 	await windowOf(scene);
-	const end = await endOf(scene);
-	return [pageFigure(quiet, busy), ...pauseFigures(scene, steps), await refuseLosses(scene, end, steps)];
+	return [pages, ...pauseFigures(scene, steps), await refuseLosses(scene, await endOf(scene), steps)];
+}
+
+interface Windows {
+	quiet: BusyWindow[];
+	moving: BusyWindow[];
+}
+
+async function windowsInTurns(scene: Scene): Promise<Windows> {
+	const { stage, mover } = scene;
+	const seen: Windows = { quiet: [], moving: [] };
+	for (let round = 1; round <= stage.rounds; round++) {
+		const quiet = await windowOf(scene);
+		await mover.ask({ kind: "go" } satisfies MoverQuestion);
+		const moving = await windowOf(scene);
+		await mover.ask({ kind: "hold" } satisfies MoverQuestion);
+		seen.quiet.push(quiet);
+		seen.moving.push(moving);
+		stage.say(
+			`moves · round ${round}/${stage.rounds}: p99 of other shards' pages, quiet ${quiet.p99Ms.toFixed(1)} ms, moving ${moving.p99Ms.toFixed(1)} ms`,
+		);
+	}
+	return seen;
 }
 
 /** What is seen from now on for one window; what was seen since the last one counts for the writers' waits alone. */
@@ -144,7 +155,7 @@ async function endOf(scene: Scene): Promise<BusyEnd> {
 	return end;
 }
 
-function pageFigure(quiet: BusyWindow[], moving: BusyWindow[]): Figure {
+function pageFigure({ quiet, moving }: Windows): Figure {
 	const [ours, theirs] = [moving, quiet].map((windows) => windows.map(({ p99Ms }) => p99Ms)) as [number[], number[]];
 	const times = ours.map((one, at) => (one / (theirs[at] ?? Number.NaN)).toFixed(2)).join(", ");
 	const p50s = [moving, quiet].map((windows) => median(windows.map(({ p50Ms }) => p50Ms)).toFixed(1));

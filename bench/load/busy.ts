@@ -18,7 +18,7 @@ import { encodeRequest, type Reply } from "./line.ts";
 // An app in use, in a process of its own: creations, inbox pages and marks at steady rates, for as long as it is asked to. It remembers
 // what it was told, so that nothing that was promised can be lost unnoticed, and how long the writers of each shard had to wait.
 
-const PAGE_LINES = 16;
+const PAGE_LINES = 64;
 const MARK_LINES = 128;
 const AGAIN_MS = 20;
 const LOOK_MS = 50;
