@@ -36,6 +36,8 @@ export interface Config {
 	archiveRowsPerSecond: number;
 	archiveMostDrops: number;
 	archiveGraceMs: number;
+	moveRowsPerSecond: number;
+	shardMovesAtOnce: number;
 	services: ServiceName[];
 	streamMaxBytes: number;
 	streamReplicas: number;
@@ -154,7 +156,15 @@ const SPEC = {
 		1_000_000,
 	)({ default: 5_000, desc: "alarms that one mover reads per second" }),
 	ARCHIVE_MOST_DROPS: wholeNumber(1, 120)({ default: 2, desc: "months dropped in one go without being confirmed" }),
-	ARCHIVE_GRACE_HOURS: wholeNumber(0, 720)({ default: 24, desc: "how long the source of an archived month is kept" }),
+	ARCHIVE_GRACE_HOURS: wholeNumber(
+		0,
+		720,
+	)({ default: 24, desc: "how long the source of an archived month, or of a moved shard, is kept" }),
+	MOVE_ROWS_PER_SECOND: wholeNumber(
+		100,
+		1_000_000,
+	)({ default: 20_000, desc: "rows that the move of a shard reads per second" }),
+	SHARD_MOVES_AT_ONCE: wholeNumber(1, 16)({ default: 2, desc: "shards that move at the same time" }),
 	SERVICES: services({ default: [...SERVICE_NAMES], desc: "which services this process runs" }),
 	STREAM_MAX_BYTES: wholeNumber(
 		1024 ** 2,
@@ -203,6 +213,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
 		archiveRowsPerSecond: read.ARCHIVE_ROWS_PER_SECOND,
 		archiveMostDrops: read.ARCHIVE_MOST_DROPS,
 		archiveGraceMs: read.ARCHIVE_GRACE_HOURS * 60 * MINUTE_MS,
+		moveRowsPerSecond: read.MOVE_ROWS_PER_SECOND,
+		shardMovesAtOnce: read.SHARD_MOVES_AT_ONCE,
 		services: read.SERVICES,
 		streamMaxBytes: read.STREAM_MAX_BYTES,
 		streamReplicas: read.STREAM_REPLICAS,

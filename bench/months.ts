@@ -63,14 +63,26 @@ export async function inTurns<T>(all: Iterable<T>, deed: (one: T) => Promise<voi
 	await Promise.all(Array.from({ length: IN_FLIGHT }, hand));
 }
 
+export interface Size {
+	rows: number;
+	/** Of rows and indexes on disk. */
+	bytes: number;
+	/** Rows that were deleted from this collection, one by one, since it was opened. */
+	removes: number;
+}
+
 /** After a checkpoint, so that what is on disk is all there is. */
-export async function bytesOf(clusters: Clusters, cluster: string, database: string, collection: string) {
+export async function bytesOf(
+	clusters: Clusters,
+	cluster: string,
+	database: string,
+	collection: string,
+): Promise<Size> {
 	await clusters.at(cluster).command("admin", { fsync: 1 });
 	const stats = await clusters.at(cluster).command(database, { collStats: collection });
 	return {
 		rows: Number(stats.count),
 		bytes: Number(stats.storageSize) + Number(stats.totalIndexSize),
-		/** Rows that were taken out of this collection, one at a time, since it was opened. */
 		removes: Number(stats.wiredTiger.cursor["remove calls"]),
 	};
 }

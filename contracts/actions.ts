@@ -22,6 +22,17 @@ import type {
 } from "./failures.ts";
 import type { DelayCounts, Lag } from "./lag.ts";
 import type { RoutingMap } from "./routing.ts";
+import type {
+	HistoryQuery,
+	MapHistory,
+	MovesBegun,
+	RebalancePlan,
+	RebalanceRequest,
+	ShardKey,
+	ShardMoveRequest,
+	ShardResumeRequest,
+	ShardsState,
+} from "./shards.ts";
 
 /** The whole inter-service API, one line each: `service.action: (params) => result`. */
 export interface Actions {
@@ -53,6 +64,20 @@ export interface Actions {
 	"archive.mover.stop": (none: Record<never, never>) => RunList;
 	"archive.mover.status": (none: Record<never, never>) => ArchiveState;
 	"archive.mover.runs": (query: RunQuery) => RunList;
+	/** Who has changed the routing map, when, and what. */
+	"archive.mover.history": (query: HistoryQuery) => MapHistory;
+	/** Where each shard is, how much it holds, and how far its move is. */
+	"archive.mover.shards": (none: Record<never, never>) => ShardsState;
+	/** The fewest moves that even the load; nothing is changed. */
+	"archive.mover.rebalancePlan": (none: Record<never, never>) => RebalancePlan;
+	/** Opens the moves of the plan that was seen. */
+	"archive.mover.rebalance": (request: RebalanceRequest) => MovesBegun;
+	/** Puts the move of a whole shard on record; does not wait for it. */
+	"archive.mover.moveShard": (request: ShardMoveRequest) => Run;
+	"archive.mover.pauseMove": (key: ShardKey) => Run;
+	"archive.mover.resumeMove": (request: ShardResumeRequest) => Run;
+	/** Gives a move up, before its switch; its copies are dropped. */
+	"archive.mover.cancelMove": (key: ShardKey) => Run;
 	"archive.mover.find": (key: { id: string }) => Run;
 	/** Puts the erasing of a customer on record; `find` tells how far it is. */
 	"archive.mover.erase": (whom: { userId: string }) => Run;

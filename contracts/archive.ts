@@ -2,14 +2,14 @@ import type { Tier } from "./routing.ts";
 
 /** Runs of the archive mover, as operators see them. */
 
-export const RUN_KINDS = ["archive", "drop", "erase"] as const;
+export const RUN_KINDS = ["archive", "drop", "erase", "move"] as const;
 export type RunKind = (typeof RUN_KINDS)[number];
 
 /**
  * `waiting`: something that passes is in the way (`reason`), and it is tried again by itself. `stopped`: by an operator; goes on when one
- * asks for it. `refused`: somebody has to look.
+ * asks for it. `refused`: somebody has to look. `canceled`: a move that an operator gave up; its copies are gone.
  */
-export const RUN_STATES = ["planned", "running", "waiting", "stopped", "done", "refused"] as const;
+export const RUN_STATES = ["planned", "running", "waiting", "stopped", "done", "refused", "canceled"] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
 export interface RunReason {
@@ -18,14 +18,16 @@ export interface RunReason {
 	message: string;
 }
 
-/** One piece of work on one shard: a month to archive or to drop, or a customer to erase. */
+/** One piece of work on one shard: a month to archive or to drop, a customer to erase, or the whole shard to move. */
 export interface Run {
-	/** `archive-s07-2026_08`, `drop-s07-2025_11`: the same work has the same id. `erase-…` is random. */
+	/** `archive-s07-2026_08`, `drop-s07-2025_11`, `move-s07-c4`: the same work has the same id. `erase-…` is random. */
 	id: string;
 	kind: RunKind;
 	shard: number;
-	/** Like `2026_08`; null of an erase. */
+	/** Like `2026_08`; null of an erase or a move. */
 	month: string | null;
+	/** Of a move: the cluster that the shard moves to. */
+	to: string | null;
 	state: RunState;
 	/** The last step that is behind it. */
 	step: string | null;
@@ -43,10 +45,16 @@ export interface Run {
 	askedBy: string;
 	/** Since when it makes no progress, ISO. */
 	waitingSince?: string;
-	/** Rows per second that whoever asked for it allows; without it, ARCHIVE_ROWS_PER_SECOND. */
+	/** Rows per second that whoever asked for it allows; without it, ARCHIVE_ROWS_PER_SECOND, or MOVE_ROWS_PER_SECOND. */
 	rate?: number;
+	/** Rows gone through per second, lately. */
+	perSecond?: number;
+	/** Rows compared so far, once all are copied. */
+	compared?: number;
 	/** What an earlier try has copied is thrown away. */
 	fresh?: boolean;
+	/** Of a move: it is being given up, and its copies are dropped. */
+	canceling?: boolean;
 }
 
 /** One month of one shard that is due. */

@@ -1,5 +1,8 @@
 /** The routing map: small, versioned, held in memory by every process. */
 
+/** Of the document that it is. */
+export const MAP_ID = "routing-map";
+
 /** Where the rows of one collection are now. `moving`: still at the source, and a copy of it is being made. */
 export const TIERS = ["service", "moving", "archive", "dropped"] as const;
 export type Tier = (typeof TIERS)[number];
@@ -63,6 +66,8 @@ export interface LeftShard {
 /** What a cluster holds beside its shards (ledger days, …), by collection name. */
 export interface ClusterPlace {
 	collections: Record<string, CollectionPlace>;
+	/** Since when nothing new is put there, ISO: it leaves the map as soon as it is empty. */
+	retiring?: string;
 }
 
 export interface RoutingMap {

@@ -1,6 +1,7 @@
 import { LANES, LIMITS } from "./alarm.ts";
 import { RUN_KINDS, RUN_STATES } from "./archive.ts";
 import { FAILURES } from "./errors.ts";
+import { CHANGE_KINDS } from "./shards.ts";
 
 /** fastest-validator rules of each action's params: shapes only. What a shape cannot say is in domain/alarm-content.ts. */
 
@@ -117,6 +118,24 @@ export const RUN_QUERY = {
 	state: { type: "enum", values: [...RUN_STATES], optional: true },
 	kind: { type: "enum", values: [...RUN_KINDS], optional: true },
 	limit: { ...count, min: 1, max: 1_000 },
+} as const;
+const SHARD = { type: "number", integer: true, convert: true, min: 0, max: 255 } as const;
+const rate = { ...count, min: 1, max: 1_000_000 } as const;
+export const SHARD_KEY = { $$strict: true, shard: SHARD } as const;
+export const SHARD_MOVE = {
+	...SHARD_KEY,
+	to: { type: "string", pattern: /^[a-z][a-z0-9-]{0,15}$/ },
+	rate,
+	fresh: { type: "boolean", convert: true, optional: true },
+} as const;
+export const SHARD_RESUME = { ...SHARD_KEY, rate } as const;
+export const REBALANCE = { $$strict: true, confirm: { type: "string", pattern: /^[0-9a-f]{8}$/ }, rate } as const;
+export const HISTORY_QUERY = {
+	$$strict: true,
+	shard: { ...SHARD, optional: true },
+	kind: { type: "enum", values: [...CHANGE_KINDS], optional: true },
+	limit: { ...count, min: 1, max: 1_000 },
+	before: { ...count, min: 1 },
 } as const;
 export const RUN_KEY = { $$strict: true, id: { type: "string", min: 1, max: 64, pattern: /^[\w-]+$/ } } as const;
 export const NOTHING = { $$strict: true } as const;

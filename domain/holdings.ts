@@ -76,6 +76,8 @@ export const META_HOLDINGS = {
 	documents: { kind: "documents", period: "none", engine: null, ahead: 0 },
 	/** What the archive mover does and has done: a row per run. */
 	runs: { kind: "runs", period: "none", engine: null, ahead: 0 },
+	/** What each version of the routing map has changed, and who. */
+	history: { kind: "history", period: "none", engine: null, ahead: 0 },
 } as const satisfies Record<string, Holding>;
 
 export function shardDatabase(shard: number): string {

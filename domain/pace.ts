@@ -7,6 +7,22 @@ export interface Pace {
 
 const SECOND_MS = 1_000;
 
+/** How fast something goes by: the seconds that have just passed count most. */
+export interface Flow {
+	perSecond: number | null;
+	atMs: number;
+}
+
+const MEMORY_MS = 5_000;
+
+/** The flow after `count` more since it was looked at last. */
+export function flowed({ perSecond, atMs }: Flow, nowMs: number, count: number): Flow {
+	const spentMs = Math.max(nowMs - atMs, 1);
+	const now = (count * SECOND_MS) / spentMs;
+	const weight = 1 - Math.exp(-spentMs / MEMORY_MS);
+	return { perSecond: perSecond === null ? now : perSecond + (now - perSecond) * weight, atMs: nowMs };
+}
+
 /** The next turn, or so many at once: how long to wait for it, and the pace once it is taken. */
 export function nextTurn({ perSecond, nextAtMs }: Pace, nowMs: number, turns = 1): { waitMs: number; taken: Pace } {
 	const stepMs = (SECOND_MS * turns) / perSecond;

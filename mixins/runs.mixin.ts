@@ -96,7 +96,8 @@ async function connectInBackground(service: Recorder, clusters: Clusters): Promi
 	while (!service.isConnected && !signal.aborted) {
 		try {
 			// Made before anybody writes: an insert would make an ordinary one.
-			await ensureCollection(clusters.meta, META_DATABASE, META_HOLDINGS.runs.kind, META_HOLDINGS.runs);
+			for (const holding of Object.values(META_HOLDINGS))
+				await ensureCollection(clusters.meta, META_DATABASE, holding.kind, holding);
 			await service.adapter.connect();
 			service.isConnected = true;
 		} catch (error) {
@@ -122,8 +123,10 @@ function storeOf(service: Recorder): RunStore {
 		customerOf: async (id) => (await findWhole({ _id: id }, 1))[0]?.customer ?? null,
 		stoppedOf: (userId) => find({ "customer.userId": userId, state: "stopped" }, MOST_STOPPED),
 		add: (run, customer) => reached(service, () => addRun(adapter, { ...run, ...(customer && { customer }) })),
-		change(id, { states, node }, change) {
-			const query = { _id: id, state: { $in: states }, ...(node !== undefined && { node }) };
+		change(id, { states, node, isCanceling }, change) {
+			// Null is found where there is none.
+			const canceling = isCanceling === undefined ? {} : { canceling: isCanceling || null };
+			const query = { _id: id, state: { $in: states }, ...(node !== undefined && { node }), ...canceling };
 			return reached(service, () => changeRun(adapter, query, change));
 		},
 		removeEndedBefore: (moment) =>

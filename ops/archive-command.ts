@@ -80,7 +80,7 @@ export function requestOf({ month, shard, rate, confirmDrops, trustClock, fresh 
 	};
 }
 
-function troubleText(error: unknown): string {
+export function troubleText(error: unknown): string {
 	const { message, type, data } = error as { message?: string; type?: string; data?: { faults?: FieldFault[] } };
 	return [`${type ?? "ERROR"}: ${message ?? error}`, ...(data?.faults ?? []).map((fault) => fault.message)].join("\n");
 }

@@ -6,10 +6,11 @@ import brokerOptions from "../moleculer.config.ts";
 import { ARCHIVE } from "./archive-command.ts";
 import { lagTable } from "./lag-table.ts";
 import { environmentOf, readLocal } from "./local.ts";
+import { SHARD } from "./shard-command.ts";
 
 /**
  * Moleculer's console on the bus, as an operator: `npm run repl`, then `nodes`, `services`, `lag`, `archive status`,
- * `call shard.router.map`.
+ * `shard map`, `call shard.router.map`.
  * Takes the addresses and the operator's key from the local start, or from the environment and OPS_KEY.
  */
 
@@ -40,7 +41,7 @@ async function main(): Promise<void> {
 	const broker = new ServiceBroker({
 		...options,
 		middlewares: [...(options.middlewares ?? []), asOperator(key)],
-		replOptions: { customCommands: [LAG, ARCHIVE] },
+		replOptions: { customCommands: [LAG, ARCHIVE, SHARD] },
 	});
 	await broker.start();
 	broker.repl();

@@ -3,7 +3,18 @@ import type { Config } from "../config.ts";
 import type { ArchiveState, Run } from "../contracts/archive.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { ARCHIVE_REQUEST, CUSTOMER, NOTHING, RUN_KEY, RUN_QUERY } from "../contracts/rules.ts";
+import {
+	ARCHIVE_REQUEST,
+	CUSTOMER,
+	HISTORY_QUERY,
+	NOTHING,
+	REBALANCE,
+	RUN_KEY,
+	RUN_QUERY,
+	SHARD_KEY,
+	SHARD_MOVE,
+	SHARD_RESUME,
+} from "../contracts/rules.ts";
 import { byUrgency, ENDED, NOT_ENDED } from "../domain/runs.ts";
 import { collectionsByTier } from "../domain/tiers.ts";
 import type { HasAdmission } from "../lib/admission.ts";
@@ -15,11 +26,15 @@ import { admission } from "../mixins/admission.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
 import { type HasRuns, runs } from "../mixins/runs.mixin.ts";
 import { monthStates } from "../stores/archive-state.ts";
+import { readHistory } from "../stores/map-history.ts";
 import { Mover } from "../stores/mover.ts";
 import { MOST_RUNS } from "../stores/run-opening.ts";
+import { ShardMoves } from "../stores/shard-moves.ts";
+import { shardsState } from "../stores/shard-state.ts";
 
 interface Vars extends HasRouting, HasAdmission, HasRuns {
 	mover: Mover;
+	moves: ShardMoves;
 }
 type MoverService = Service & Vars;
 
@@ -29,7 +44,7 @@ const RECORD_MS = 1_500;
 const LAST_ENDED = 20;
 const LIST_DEFAULT = 100;
 
-/** Archives months, and drops them when their time is over. */
+/** Archives months, and drops them when their time is over; moves shards; erases customers. */
 export default function archiveMover(config: Config): ServiceSchema {
 	return defineService<"archive.mover", Vars>({
 		name: "archive.mover",
@@ -80,6 +95,64 @@ export default function archiveMover(config: Config): ServiceSchema {
 					return run;
 				},
 			},
+			history: {
+				access: ["operator"],
+				params: HISTORY_QUERY,
+				async handler(ctx) {
+					return readHistory(this.clusters, ctx.params);
+				},
+			},
+			shards: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					await this.routing.reload().catch(() => undefined);
+					const { clusters, runs: record } = this;
+					return shardsState({ clusters, runs: record, nowMs: Date.now }, this.routing.current);
+				},
+			},
+			rebalancePlan: {
+				access: ["operator"],
+				params: NOTHING,
+				async handler() {
+					return this.moves.plan();
+				},
+			},
+			rebalance: {
+				access: ["operator"],
+				params: REBALANCE,
+				async handler(ctx, caller) {
+					return this.moves.rebalance(ctx.params, caller.name);
+				},
+			},
+			moveShard: {
+				access: ["operator"],
+				params: SHARD_MOVE,
+				async handler(ctx, caller) {
+					return this.moves.move(ctx.params, caller.name);
+				},
+			},
+			pauseMove: {
+				access: ["operator"],
+				params: SHARD_KEY,
+				async handler(ctx, caller) {
+					return this.moves.pause(ctx.params.shard, caller.name);
+				},
+			},
+			resumeMove: {
+				access: ["operator"],
+				params: SHARD_RESUME,
+				async handler(ctx, caller) {
+					return this.moves.resume(ctx.params, caller.name);
+				},
+			},
+			cancelMove: {
+				access: ["operator"],
+				params: SHARD_KEY,
+				async handler(ctx, caller) {
+					return this.moves.cancel(ctx.params.shard, caller.name);
+				},
+			},
 			erase: {
 				access: ["operator"],
 				params: CUSTOMER,
@@ -95,6 +168,7 @@ export default function archiveMover(config: Config): ServiceSchema {
 		},
 		async started() {
 			this.mover = moverOf(this, config);
+			this.moves = movesOf(this);
 			showArchive(metricsOf(this.broker), {
 				runs: () => inTime(this.runs.countByState(), RECORD_MS),
 				waitingSinceMs: () => inTime(longestWaiting(this), RECORD_MS),
@@ -123,12 +197,18 @@ function moverOf(service: MoverService, config: Config): Mover {
 		graceMs: config.archiveGraceMs,
 		firstLookMs: FIRST_LOOK_MS,
 		rowsPerSecond: config.archiveRowsPerSecond,
+		moveRowsPerSecond: config.moveRowsPerSecond,
+		movesAtOnce: config.shardMovesAtOnce,
 		onMap: (map) => announceMap(service, map),
 		onRows: (count) => metricsOf(broker).moved(count),
 		onRuns: () => quietly(service, broadcast(broker, "archive.runs.changed", {})),
 		onDone: (run) => quietly(service, announceDone(service, run)),
 		onError: (error) => logger.warn(`the archive mover: ${error instanceof Error ? error.stack : error}`),
 	});
+}
+
+function movesOf({ clusters, runs: record, mover }: MoverService): ShardMoves {
+	return new ShardMoves({ clusters, runs: record, nowMs: Date.now, announce: () => mover.announce() });
 }
 
 function announceMap(service: MoverService, map: RoutingMap): void {

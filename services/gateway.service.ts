@@ -57,6 +57,14 @@ const ALIASES = {
 	"POST /v1/ops/archive/stop": "archive.mover.stop",
 	"GET /v1/ops/archive/runs": "archive.mover.runs",
 	"GET /v1/ops/archive/runs/:id": "archive.mover.find",
+	"GET /v1/ops/shards": "archive.mover.shards",
+	"GET /v1/ops/shards/history": "archive.mover.history",
+	"GET /v1/ops/shards/plan": "archive.mover.rebalancePlan",
+	"POST /v1/ops/shards/rebalance": "archive.mover.rebalance",
+	"POST /v1/ops/shards/:shard/move": "archive.mover.moveShard",
+	"POST /v1/ops/shards/:shard/pause": "archive.mover.pauseMove",
+	"POST /v1/ops/shards/:shard/resume": "archive.mover.resumeMove",
+	"POST /v1/ops/shards/:shard/cancel": "archive.mover.cancelMove",
 	"POST /v1/ops/erase": "archive.mover.erase",
 } satisfies Record<string, ActionName>;
 
@@ -67,6 +75,10 @@ const SUCCESS: Partial<Record<ActionName, (answer: unknown) => number>> = {
 	"alarm.query.hide": () => 204,
 	"shard.router.reconcile": () => 202,
 	"archive.mover.erase": () => 202,
+	"archive.mover.rebalance": () => 202,
+	"archive.mover.moveShard": () => 202,
+	"archive.mover.resumeMove": () => 202,
+	"archive.mover.cancelMove": () => 202,
 	"archive.mover.run": (answer) => ((answer as RunAnswer).begun.length > 0 ? 202 : 200),
 };
 

@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
+import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import type { ArchiveFacts } from "../domain/archive-plan.ts";
 import type { ClockReading } from "../domain/clock.ts";
 import { alarmsOf } from "../domain/holdings.ts";
 import { ID_BYTES, idTimeMs } from "../domain/ids.ts";
 import { monthsHeld, shardTarget, type Target } from "../domain/routing.ts";
-import { answerWithin } from "../lib/in-time.ts";
+import { answerWithin, inTime, TooLate } from "../lib/in-time.ts";
 import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import { readLowWatermark } from "./low-watermark.ts";
@@ -17,6 +18,7 @@ import { findIn, isMoved } from "./shard-command.ts";
 const SEEKS = 4;
 const HANDFUL = 100;
 const CLOCK_MS = 1_500;
+const ANSWER_MS = 2_000;
 
 export interface PlanningClock {
 	nowMs: number;
@@ -31,7 +33,7 @@ export async function gatherFacts(
 	{ nowMs, isReal }: PlanningClock,
 ): Promise<ArchiveFacts> {
 	const [lowWatermarkMs, newestMs, clocks] = await Promise.all([
-		readLowWatermark(clusters),
+		answered(readLowWatermark(clusters)),
 		newestStored(clusters, map),
 		isReal ? clocksOf(clusters) : [],
 	]);
@@ -50,9 +52,19 @@ async function clocksOf(clusters: Clusters): Promise<ClockReading[]> {
 	return readings.filter((reading) => reading !== null);
 }
 
+/** An operator waits for the plan: who takes longer than the driver's patience allows for, does not answer. */
+async function answered<T>(work: Promise<T>): Promise<T> {
+	try {
+		return await inTime(work, ANSWER_MS);
+	} catch (error) {
+		if (!(error instanceof TooLate)) throw error;
+		throw new Fault("UNAVAILABLE", "A database does not answer; try again in a moment.", { retryAfterS: 1 });
+	}
+}
+
 /** Time of the newest alarm of a sample over all shards that answer, so never later than the newest there is. Null: nothing is stored. */
 async function newestStored(clusters: Clusters, map: RoutingMap): Promise<number | null> {
-	const asked = await Promise.allSettled(map.shards.map((_, shard) => newestOfShard(clusters, map, shard)));
+	const asked = await Promise.allSettled(map.shards.map((_, shard) => answered(newestOfShard(clusters, map, shard))));
 	const silent = asked.filter((one) => one.status === "rejected").map(({ reason }) => reason);
 	const wrong = silent.find((error) => !isAway(error) && !isMoved(error));
 	if (wrong !== undefined || silent.length === asked.length) throw wrong ?? silent[0];

@@ -23,9 +23,16 @@ import { isMoved } from "./shard-command.ts";
 export interface MoveDeps extends DutyDeps {
 	/** Waits until so many more rows may be read; throws to end the run. */
 	pace: (rows: number) => Promise<void>;
-	onProgress: (progress: { done: number; total: number }) => void;
+	onProgress: (progress: Progress) => void;
 	/** Hears of troubles that pass. */
 	onError: (error: unknown) => void;
+}
+
+export interface Progress {
+	done: number;
+	total: number;
+	/** Of `done`, what an earlier attempt had copied. */
+	before?: number;
 }
 
 export interface MonthWork {

@@ -1,10 +1,12 @@
 import type { Document } from "mongodb";
+import { MAP_ID, type RoutingMap } from "../contracts/routing.ts";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, META_DATABASE, META_HOLDINGS } from "../domain/holdings.ts";
 import { DUPLICATE_KEY } from "../domain/verdicts.ts";
 import { inTime, TooLate } from "../lib/in-time.ts";
 import { away, type Cluster } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import { ensureCollection } from "./collections.ts";
+import { noteChange } from "./map-history.ts";
 
 /**
  * Small versioned documents that every process holds in memory (the routing map, the credentials). Written by compare-and-set in the
@@ -58,9 +60,26 @@ async function readDocument<T>(cluster: Cluster, database: string, id: string): 
  * False: somebody else was first.
  */
 export async function replaceDocument<T extends Versioned>(clusters: Clusters, id: string, next: T): Promise<boolean> {
-	const done = await putIfNewer(clusters.meta, META_DATABASE, { _id: id, version: next.version, body: next });
-	if (done) await copyDocument(clusters, id, next);
-	return done;
+	const replaced = await replaceOlder<T>(clusters.meta, { _id: id, version: next.version, body: next });
+	if (replaced === null) return false;
+	// Beside the copies: a switch is not to wait for it.
+	const noted =
+		id === MAP_ID ? noteChange(clusters, replaced.before as RoutingMap | null, next as unknown as RoutingMap) : null;
+	await Promise.all([copyDocument(clusters, id, next), noted]);
+	return true;
+}
+
+/** In the meta database; tells what was there before. Null: something as new, or newer. */
+async function replaceOlder<T>(meta: Cluster, row: Document): Promise<{ before: T | null } | null> {
+	const query = { _id: row._id, version: { $lt: row.version } };
+	try {
+		const command = { findAndModify: COLLECTION, query, update: row, upsert: true, writeConcern: MAJORITY };
+		const reply = await meta.command(META_DATABASE, command);
+		return { before: (reply.value?.body as T | undefined) ?? null };
+	} catch (error) {
+		if ((error as { code?: unknown }).code === DUPLICATE_KEY) return null;
+		throw error;
+	}
 }
 
 async function putIfNewer(cluster: Cluster, database: string, row: Document): Promise<boolean> {

@@ -200,7 +200,7 @@ async function sweepPlaces(erase: Erase, duty: HeldDuty, beforeMs: number): Prom
 	}
 }
 
-/** Rows looked at and deleted by one command: some 10 ms each. */
+/** Rows looked at and deleted by one command: some 20 ms each. */
 const CHUNK = 1_000;
 
 async function sweepPlace(erase: Erase, duty: HeldDuty, { kind, label, target }: Place, beforeMs: number) {

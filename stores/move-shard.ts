@@ -128,14 +128,15 @@ class ShardMover {
 		const { clusters, pace } = this.#deps;
 		const { shard, epoch, map } = this.#duty;
 		const total = await this.#count(sources);
-		let done = 0;
+		let [done, before] = [0, 0];
 		const onRows = (many: number) => {
 			done += many;
-			this.#deps.onProgress({ done, total: Math.max(total, done) });
+			this.#deps.onProgress({ done, total: Math.max(total, done), before });
 		};
 		const deps = { clusters, pace, onRows, mustHold: () => this.#duty.mustHold() };
 		const to = { cluster: this.#to, shard };
 		this.#copy = await ShardCopy.begin(deps, { sources, moves: movesOf(map, shard), to, epoch, fresh: this.#fresh });
+		done = before = await this.#copy.countRows();
 		return this.#copy;
 	}
 

@@ -2,16 +2,23 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ArchivePlan, ArchiveRequest, ArchiveState, Run, RunAnswer } from "../contracts/archive.ts";
 import { type ArchiveLimits, archivePlan } from "../domain/archive-plan.ts";
 import { daysBefore } from "../domain/periods.ts";
-import { byUrgency, Halted, isOpen, OPEN, pauseMs, RUN_DAYS } from "../domain/runs.ts";
+import { byUrgency, Halted, isOpen, mayBegin, OPEN, pauseMs, RUN_DAYS, runIdOf } from "../domain/runs.ts";
 import { gatherFacts } from "./archive-facts.ts";
 import { dropAway } from "./away.ts";
 import { newestMap } from "./map-change.ts";
+import { forgetHistory } from "./map-history.ts";
+import { dropLeft } from "./move-shard.ts";
 import { MOST_RUNS, openErase, openRun, stopRuns } from "./run-opening.ts";
 import { RunWork, type WorkDeps } from "./run-work.ts";
 
-/** Looks what is due from time to time and works runs off, one at a time. Several movers share the runs: the shard's duty decides. */
+/**
+ * Looks what is due from time to time and works runs off: moves of shards some at a time, everything else one at a time beside them.
+ * Several movers share the runs: the shard's duty decides.
+ */
 export interface MoverDeps extends WorkDeps {
 	limits: ArchiveLimits;
+	/** Moves of shards, of all movers together. */
+	movesAtOnce: number;
 	/** 0: plans only when it is asked. */
 	everyMs: number;
 	graceMs: number;
@@ -30,15 +37,21 @@ const AFTER_FAILURE_MS = 60_000;
 const TIDY_MS = 3_600_000;
 const SCHEDULE = "schedule";
 
+/** Which runs a lane takes up. */
+type IsOurs = (run: Run) => boolean;
+const isMove: IsOurs = ({ kind }) => kind === "move";
+const isOther: IsOurs = (run) => !isMove(run);
+
 export class Mover {
 	readonly #deps: MoverDeps;
 	readonly #resting = new Map<string, { tries: number; untilMs: number }>();
 	readonly #stop = new AbortController();
-	#nap = new AbortController();
+	readonly #naps = new Set<AbortController>();
 	#lookAtMs: number;
 	#lastLook: ArchiveState["lastLook"] = null;
-	#work: RunWork | null = null;
-	#loop: Promise<void> | null = null;
+	/** In hand, by the id of the run. */
+	readonly #works = new Map<string, RunWork>();
+	#lanes: Promise<void>[] = [];
 
 	constructor(deps: MoverDeps) {
 		this.#deps = deps;
@@ -55,22 +68,25 @@ export class Mover {
 	}
 
 	start(): void {
-		this.#loop ??= this.#run();
+		if (this.#lanes.length > 0) return;
+		const moves = Array.from({ length: this.#deps.movesAtOnce }, () => this.#run(isMove, async () => undefined));
+		this.#lanes = [this.#run(isOther, () => this.#lookInTime()), ...moves];
 	}
 
 	/** Ends the work under way between two chunks; another mover, or the next start, goes on with it. */
 	async stop(): Promise<void> {
 		this.#stop.abort();
-		this.#work?.halt(new Halted("PROCESS_STOPPED", "its process was stopped; the next mover goes on with it"));
-		this.#nap.abort();
-		await this.#loop;
+		const why = new Halted("PROCESS_STOPPED", "its process was stopped; the next mover goes on with it");
+		for (const work of this.#works.values()) work.halt(why);
+		for (const nap of this.#naps) nap.abort();
+		await Promise.all(this.#lanes);
 	}
 
 	/** Runs were opened or stopped somewhere. */
 	wake(): void {
 		this.#resting.clear();
-		this.#nap.abort();
-		void this.#work?.check();
+		for (const nap of this.#naps) nap.abort();
+		for (const work of this.#works.values()) void work.check();
 	}
 
 	async plan(asked: ArchiveRequest = {}): Promise<ArchivePlan> {
@@ -82,8 +98,8 @@ export class Mover {
 	/** Opens runs for what is due; does not wait for them. */
 	async ask(asked: ArchiveRequest, by: string): Promise<RunAnswer> {
 		const plan = await this.plan(asked);
-		const runs = await Promise.all(plan.due.map((due) => openRun(this.#deps, due, asked, by)));
-		this.#announce();
+		const runs = await Promise.all(plan.due.map((due) => openRun(this.#deps, { id: runIdOf(due), ...due }, asked, by)));
+		this.announce();
 		const { begun = [], left = [] } = Object.groupBy(runs, ({ state }) => (isOpen(state) ? "begun" : "left"));
 		return { begun, left, plan };
 	}
@@ -91,35 +107,43 @@ export class Mover {
 	/** Puts the erasing of a customer on record; does not wait for it. */
 	async erase(userId: string, by: string): Promise<Run> {
 		const run = await openErase(this.#deps, userId, by);
-		this.#announce();
+		this.announce();
 		return run;
 	}
 
-	/** Stops every open run, whoever works on it. */
+	/** Stops every open run but the moves of shards, whoever works on it. */
 	async stopRuns(by: string): Promise<Run[]> {
 		const stopped = await stopRuns(this.#deps, by);
-		this.#announce();
+		this.announce();
 		return stopped;
 	}
 
-	#announce(): void {
+	/** Runs were opened or changed: every mover looks at once. */
+	announce(): void {
 		this.wake();
 		this.#deps.onRuns();
 	}
 
-	async #run(): Promise<void> {
+	/** One lane: one run at a time. */
+	async #run(isOurs: IsOurs, before: () => Promise<void>): Promise<void> {
 		const { signal } = this.#stop;
 		while (!signal.aborted) {
 			// From here on a wake is not missed: the next nap is then over at once.
-			this.#nap = new AbortController();
+			const nap = new AbortController();
+			this.#naps.add(nap);
 			try {
-				if (performance.now() >= this.#lookAtMs) await this.#look();
-				await this.#workOff();
+				await before();
+				await this.#workOff(isOurs);
 			} catch (error) {
 				this.#deps.logger.warn(`the archive mover tries again: ${error}`);
 			}
-			await sleep(POLL_MS, undefined, { signal: this.#nap.signal }).catch(() => undefined);
+			await sleep(POLL_MS, undefined, { signal: nap.signal }).catch(() => undefined);
+			this.#naps.delete(nap);
 		}
+	}
+
+	async #lookInTime(): Promise<void> {
+		if (performance.now() >= this.#lookAtMs) await this.#look();
 	}
 
 	/** Plans, and drops sources whose time of grace is over; neither when the clock is not to be believed. */
@@ -129,36 +153,44 @@ export class Mover {
 		const plan = await this.plan();
 		this.#lastLook = { at: plan.at, refused: plan.refused, kept: plan.kept };
 		if (plan.refused !== null) logger.warn(`nothing is archived: ${plan.refused.message}`);
-		else if (everyMs > 0) await Promise.all(plan.due.map((due) => openRun(this.#deps, due, null, SCHEDULE)));
+		else if (everyMs > 0)
+			await Promise.all(plan.due.map((due) => openRun(this.#deps, { id: runIdOf(due), ...due }, null, SCHEDULE)));
 		if (plan.refused === null) await this.#tidy(nowMs());
 		this.#lookAtMs = performance.now() + (everyMs || TIDY_MS);
 	}
 
 	async #tidy(nowMs: number): Promise<void> {
-		const { graceMs, runs, logger } = this.#deps;
-		const { dropped, errors } = await dropAway(this.#deps, graceMs);
-		for (const name of dropped) logger.info(`dropped ${name}: its time of grace is over`);
-		for (const error of errors) logger.warn(`the source of an archived month could not be dropped: ${error}`);
-		await runs.removeEndedBefore(new Date(daysBefore(nowMs, RUN_DAYS)).toISOString());
+		const { clusters, graceMs, runs, logger } = this.#deps;
+		for (const drop of [dropAway, dropLeft]) {
+			const { dropped, errors } = await drop(this.#deps, graceMs);
+			for (const name of dropped) logger.info(`dropped ${name}: its time of grace is over`);
+			for (const error of errors) logger.warn(`what an archived month or a moved shard has left stays: ${error}`);
+		}
+		const longAgoMs = daysBefore(nowMs, RUN_DAYS);
+		await runs.removeEndedBefore(new Date(longAgoMs).toISOString());
+		await forgetHistory(clusters, longAgoMs);
 	}
 
-	async #workOff(): Promise<void> {
-		for (let run = await this.#next(); run !== undefined; run = await this.#next()) {
-			if (this.#stop.signal.aborted) return;
-			this.#work = new RunWork(this.#deps, run);
+	async #workOff(isOurs: IsOurs): Promise<void> {
+		for (let run = await this.#take(isOurs); run !== undefined; run = await this.#take(isOurs)) {
 			try {
-				this.#note(run, await this.#work.work());
+				this.#note(run, (await this.#works.get(run.id)?.work()) ?? run);
 			} finally {
-				this.#work = null;
+				this.#works.delete(run.id);
 			}
 		}
 	}
 
-	/** The most urgent open run that does not rest. */
-	async #next(): Promise<Run | undefined> {
+	/** The most urgent open run that does not rest and that no lane here has in hand: now this one has. */
+	async #take(isOurs: IsOurs): Promise<Run | undefined> {
 		const open = await this.#deps.runs.list({ states: OPEN, limit: MOST_RUNS });
-		const nowMs = performance.now();
-		return open.filter(({ id }) => (this.#resting.get(id)?.untilMs ?? 0) <= nowMs).sort(byUrgency)[0];
+		if (this.#stop.signal.aborted) return undefined;
+		const { movesAtOnce, nowMs } = this.#deps;
+		const isFree = ({ id }: Run) => !this.#works.has(id) && (this.#resting.get(id)?.untilMs ?? 0) <= performance.now();
+		const mayNow = (run: Run) => isOurs(run) && isFree(run) && mayBegin(run, open, movesAtOnce, nowMs());
+		const [run] = open.filter(mayNow).sort(byUrgency);
+		if (run !== undefined) this.#works.set(run.id, new RunWork(this.#deps, run));
+		return run;
 	}
 
 	#note(before: Run, run: Run): void {

@@ -1,4 +1,4 @@
-import type { RoutingMap } from "../contracts/routing.ts";
+import { MAP_ID, type RoutingMap } from "../contracts/routing.ts";
 import {
 	alarmsOf,
 	CLUSTER_DATABASE,
@@ -19,7 +19,7 @@ import { copyDocument, ensureDocuments, loadDocument, MOST_TRIES, replaceDocumen
 import { Refusal } from "./held-document.ts";
 import { readLowWatermark } from "./low-watermark.ts";
 
-export const MAP_ID = "routing-map";
+export { MAP_ID };
 
 /** The stored number of shards is not the configured one. It can never change: ids point into it. */
 export class WrongShardCount extends Refusal {

@@ -2,8 +2,10 @@ import type { Run, RunKind } from "../contracts/archive.ts";
 import type { Removed } from "../domain/erase.ts";
 import { Halted } from "../domain/runs.ts";
 import { archiveMonth, type MoveDeps } from "./archive-month.ts";
+import { cancelMove } from "./cancel-move.ts";
 import { dropMonth } from "./drop-month.ts";
 import { type EraseStep, eraseCustomer } from "./erase.ts";
+import { moveShard } from "./move-shard.ts";
 import type { Customer } from "./run-store.ts";
 
 /** What a deed works with. */
@@ -23,7 +25,21 @@ export const DEEDS: Record<RunKind, Deed> = {
 		archiveMonth(deps, { run: id, shard, month: month ?? "", fresh }),
 	drop,
 	erase,
+	move,
 };
+
+/** The last step of a run that was given up. */
+export const CANCELED = "canceled";
+
+async function* move(
+	tools: Tools,
+	{ id, shard, to, canceling, fresh = false }: Run,
+): AsyncGenerator<string, void, void> {
+	const work = { run: id, shard, to: to ?? "", fresh };
+	// Too late: the shard is there already, and what the move has left is to be settled.
+	if (canceling && (yield* cancelMove(tools, work))) return yield CANCELED;
+	yield* moveShard(tools, work);
+}
 
 /** Nobody waits for what is on its way: other runs have their turn, and this one is looked at again soon. */
 const WAIT_MS = 0;

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import type { ArchiveRequest, DueMonth, Run } from "../contracts/archive.ts";
+import type { Run } from "../contracts/archive.ts";
 import { shardOf, userHash } from "../domain/ids.ts";
-import { newRun, OPEN, reopened, reopenedErase, runIdOf } from "../domain/runs.ts";
+import { newRun, OPEN, reopened, reopenedErase, type Wishes, type Work } from "../domain/runs.ts";
 import type { Clusters } from "./clusters.ts";
 import { newestMap } from "./map-change.ts";
 import type { Customer, RunStore } from "./run-store.ts";
@@ -15,15 +15,14 @@ interface OpeningDeps {
 /** More than there are months of shards. */
 export const MOST_RUNS = 10_000;
 
-/** The run of what is due, as it is on record afterwards. `asked` is null for the schedule. */
+/** The run of some work, as it is on record afterwards. `asked` is null for the schedule. */
 export async function openRun(
 	{ runs, nowMs }: OpeningDeps,
-	due: DueMonth,
-	asked: ArchiveRequest | null,
+	{ id, ...work }: Work & { id: string },
+	asked: Wishes | null,
 	by: string,
 ): Promise<Run> {
-	const id = runIdOf(due);
-	const fresh = { ...newRun(id, due, by, nowMs()), ...wishesOf(asked) };
+	const fresh = { ...newRun(id, work, by, nowMs()), ...wishesOf(asked) };
 	if (await runs.add(fresh)) return fresh;
 	const found = await runs.get(id);
 	const change = found && reopened(found, asked, by, nowMs());
@@ -56,13 +55,13 @@ async function reopenErases({ runs, nowMs }: OpeningDeps, customer: Customer, by
 	return stopped.filter((_, at) => isOpen[at]).map((run) => ({ ...run, ...change }));
 }
 
-function wishesOf(asked: ArchiveRequest | null): Pick<Run, "rate" | "fresh"> {
+function wishesOf(asked: Wishes | null): Pick<Run, "rate" | "fresh"> {
 	return { ...(asked?.rate !== undefined && { rate: asked.rate }), ...(asked?.fresh && { fresh: true }) };
 }
 
-/** Stops every open run, and tells which. */
+/** Stops every open run but the moves of shards, which are paused one by one; tells which. */
 export async function stopRuns({ runs, nowMs }: OpeningDeps, by: string): Promise<Run[]> {
-	const open = await runs.list({ states: OPEN, limit: MOST_RUNS });
+	const open = (await runs.list({ states: OPEN, limit: MOST_RUNS })).filter(({ kind }) => kind !== "move");
 	const reason = { code: "STOPPED", message: `stopped by ${by}` };
 	const change = { state: "stopped", reason, updatedAt: new Date(nowMs()).toISOString() } as const;
 	const stop = ({ id }: Run) => runs.change(id, { states: OPEN }, { ...change, waitingSince: undefined });

@@ -40,4 +40,6 @@ export interface RunFilter {
 export interface RunExpected {
 	states: readonly RunState[];
 	node?: string;
+	/** Whether it is being given up. */
+	isCanceling?: boolean;
 }

@@ -1,22 +1,30 @@
 import type { Run } from "../contracts/archive.ts";
 import { Halted, OPEN, type RunChange, verdictOn } from "../domain/runs.ts";
+import { inTime } from "../lib/in-time.ts";
+import type { Progress } from "./archive-month.ts";
 import type { DutyDeps } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
 import { MovePace } from "./move-pace.ts";
-import { DEEDS, type Tools } from "./run-deeds.ts";
+import { CANCELED, DEEDS, type Tools } from "./run-deeds.ts";
 import type { CustomerChange, RunExpected, RunStore } from "./run-store.ts";
 
 /** The work of this process on one run, with its record: nothing is written over what an operator or another process has made of it. */
 export interface WorkDeps extends DutyDeps {
 	runs: RunStore;
 	rowsPerSecond: number;
+	/** Of the moves of whole shards. */
+	moveRowsPerSecond: number;
 	/** So many more rows were gone through. */
 	onRows: (count: number) => void;
 	onError: (error: unknown) => void;
 }
 
-/** Progress is not written more often. */
+/** Behind this step the whole copy is compared. */
+const COMPARED_AFTER = "caught up";
+
+/** Progress is not written, nor the record looked at, more often. */
 const WRITE_MS = 1_000;
+const CHECK_MS = 1_000;
 /** A run that is under way is heard of more often. */
 const STALE_MS = 60_000;
 
@@ -27,11 +35,13 @@ export class RunWork {
 	#pace: MovePace | null = null;
 	#rows: Run["rows"];
 	#removed: Run["removed"];
+	#compared = 0;
 	/** Of this try, which begins to count anew. */
 	#gone = 0;
 	/** True once the shard is ours and the record says so. */
 	#isBegun = false;
 	#writtenMs = 0;
+	#checkedMs = 0;
 
 	constructor(deps: WorkDeps, run: Run) {
 		this.#deps = deps;
@@ -47,7 +57,14 @@ export class RunWork {
 			for await (const step of deed(await this.#tools(), this.#run)) await this.#pass(step);
 			// A try that went on where another was cut off has gone through less than all.
 			this.#rows = { ...this.#rows, done: this.#rows.total };
-			const ended = { state: "done", endedAt: this.#now(), reason: null, waitingSince: undefined } as const;
+			const state = this.#run.step === CANCELED ? "canceled" : "done";
+			const ended = {
+				state,
+				endedAt: this.#now(),
+				reason: null,
+				waitingSince: undefined,
+				canceling: undefined,
+			} as const;
 			// The record of an erase must not be what is left of the customer.
 			await this.#put({ ...ended, ...this.#counts(), customer: undefined });
 		} catch (error) {
@@ -64,32 +81,49 @@ export class RunWork {
 	/** Looks whether the record asks for another rate, was stopped, or is another process's: then the work ends. */
 	async check(): Promise<void> {
 		if (!this.#isBegun) return;
-		const found = await this.#deps.runs.get(this.#run.id).catch(() => undefined);
+		this.#checkedMs = performance.now();
+		// A record that does not answer stops nobody's work.
+		const found = await inTime(this.#deps.runs.get(this.#run.id), CHECK_MS).catch(() => undefined);
 		if (found === undefined) return;
 		if (found?.state !== "running" || found.node !== this.#deps.node) this.halt(notOurs());
-		else this.#pace?.setRate(found.rate ?? this.#deps.rowsPerSecond);
+		else this.#pace?.setRate(this.#rateOf(found));
 	}
 
 	async #tools(): Promise<Tools> {
 		const { clusters, runs } = this.#deps;
 		const source = clusters.at((await newestMap(clusters)).shards[this.#run.shard]?.cluster ?? "");
-		const pace = new MovePace(source, this.#run.rate ?? this.#deps.rowsPerSecond, this.#halt.signal);
+		const pace = new MovePace(source, this.#rateOf(this.#run), this.#halt.signal);
 		this.#pace = pace;
 		return {
 			...this.#deps,
-			pace: (rows: number) => pace.rows(rows),
+			pace: (rows: number) => this.#goThrough(pace, rows),
 			signal: this.#halt.signal,
 			customer: () => runs.customerOf(this.#run.id),
-			onProgress: (rows) => this.#progress(rows),
-			onRemoved: (removed) => {
+			onProgress: (rows: Progress) => this.#progress(rows),
+			onRemoved: (removed: Record<string, number>) => {
 				this.#removed = removed;
 				this.#writeProgress();
 			},
 		};
 	}
 
+	#rateOf({ kind, rate }: Run): number {
+		return rate ?? (kind === "move" ? this.#deps.moveRowsPerSecond : this.#deps.rowsPerSecond);
+	}
+
+	/** Comparing tells nothing of its own; and a run that is not written of for long looks like one whose process is gone. */
+	async #goThrough(pace: MovePace, rows: number): Promise<void> {
+		// The news of a stop may have been lost.
+		if (performance.now() - this.#checkedMs > WRITE_MS) await this.check();
+		await pace.rows(rows);
+		if (this.#run.step !== COMPARED_AFTER) return;
+		this.#compared = Math.min(this.#compared + rows, this.#rows.total);
+		this.#writeProgress();
+	}
+
 	async #pass(step: string): Promise<void> {
 		this.#halt.signal.throwIfAborted();
+		if (step === COMPARED_AFTER) this.#compared = 0;
 		if (this.#isBegun) return this.#put({ step, ...this.#counts(), waitingSince: undefined });
 		const startedAt = this.#run.startedAt ?? this.#now();
 		const begun = { state: "running", node: this.#deps.node, step, startedAt, endedAt: null, reason: null } as const;
@@ -98,22 +132,22 @@ export class RunWork {
 		this.#isBegun = true;
 	}
 
-	#progress(rows: Run["rows"]): void {
-		this.#deps.onRows(rows.done - this.#gone);
-		this.#gone = rows.done;
-		this.#rows = rows;
+	#progress({ done, total, before = 0 }: Progress): void {
+		this.#deps.onRows(done - before - this.#gone);
+		this.#gone = done - before;
+		this.#rows = { done, total };
 		this.#writeProgress();
 	}
 
-	#counts(): Pick<Run, "rows" | "removed"> {
-		return { rows: this.#rows, removed: this.#removed };
+	#counts(): Pick<Run, "rows" | "removed" | "compared"> {
+		return { rows: this.#rows, removed: this.#removed, compared: this.#compared };
 	}
 
 	#writeProgress(): void {
 		if (!this.#isBegun || performance.now() - this.#writtenMs < WRITE_MS) return;
 		this.#writtenMs = performance.now();
-		this.#put({ ...this.#counts(), waitingSince: undefined }).catch((error: unknown) => {
-			// A record that does not answer stops nobody's work; one that says that it is not ours does.
+		const perSecond = this.#pace?.perSecond;
+		this.#put({ ...this.#counts(), perSecond, waitingSince: undefined }).catch((error: unknown) => {
 			if (error instanceof Halted) this.halt(error);
 		});
 	}
@@ -124,9 +158,11 @@ export class RunWork {
 		if (!(await this.#change(ours, change))) throw notOurs();
 	}
 
+	/** One that is to be given up since it was read is another piece of work. */
 	async #change(expected: RunExpected, change: RunChange & CustomerChange): Promise<boolean> {
 		const full = { ...change, updatedAt: this.#now() };
-		const isDone = await this.#deps.runs.change(this.#run.id, expected, full);
+		const isCanceling = this.#run.canceling === true;
+		const isDone = await this.#deps.runs.change(this.#run.id, { ...expected, isCanceling }, full);
 		if (isDone) this.#run = { ...this.#run, ...full } as Run;
 		return isDone;
 	}

@@ -53,6 +53,13 @@ export class ShardCopy extends LiveCopy {
 		return new ShardCopy(deps, sides, row, pairs, await copyOf(moves.collection));
 	}
 
+	/** How many rows an earlier attempt has copied. */
+	async countRows(): Promise<number> {
+		const count = async ({ copy: { cluster, database, collection } }: Pair) =>
+			(await this.#deps.clusters.at(cluster).read(database, { count: collection })).n as number;
+		return (await Promise.all(this.#pairs.map(count))).reduce((sum, one) => sum + one, 0);
+	}
+
 	/** Gives all copies their final names, and tells their UUIDs. Announced before, so that whoever goes on knows them. */
 	async finish(): Promise<Map<string, string>> {
 		await announceFinish(this.#deps.clusters, this.#sides.moves, this.#row);

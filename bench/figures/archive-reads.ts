@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { addMonths, type Month, monthEndMs, monthOf, monthStartMs } from "../../domain/periods.ts";
 import type { AlarmRow } from "../../domain/rows.ts";
@@ -26,6 +27,7 @@ const READERS = 2_000;
 const PAGES_MS = 2_000;
 /** As ARCHIVE_ROWS_PER_SECOND is, unless somebody sets it. */
 const ROWS_PER_S = 5_000;
+const SAVED_MS = 1_500;
 const OPEN = { perS: 300, lines: 16, warmMs: 300, durationMs: 3_000 };
 const CONNECTIONS = 32;
 
@@ -163,36 +165,54 @@ async function besideMover(stage: Stage, mover: Child, usual: string[]): Promise
 	const rates: number[] = [];
 	for (let round = 1; round <= stage.rounds; round++) {
 		await readOnce(stage, query, requests, quiet);
-		const before = await rowsGone(mover);
-		const startMs = performance.now();
-		await mover.ask({ kind: "go" } satisfies MoverQuestion);
-		await readOnce(stage, query, requests, moving);
-		rates.push(((await rowsGone(mover)) - before) / ((performance.now() - startMs) / 1_000));
-		await mover.ask({ kind: "hold" } satisfies MoverQuestion);
+		rates.push(await whileMoving(mover, () => readOnce(stage, query, requests, moving)));
 		stage.say(
-			`archive-reads · round ${round}/${stage.rounds}: p99 quiet ${quiet.open.at(-1)?.p99Ms.toFixed(1)} ms, moving ${rates.at(-1)?.toFixed(0)} rows/s ${moving.open.at(-1)?.p99Ms.toFixed(1)} ms`,
+			`archive-reads · round ${round}/${stage.rounds}: p99 quiet ${quiet.open.at(-1)?.p99Ms.toFixed(1)} ms, moving ${rates.at(-1)} rows/s ${moving.open.at(-1)?.p99Ms.toFixed(1)} ms`,
 		);
 	}
 	await work.stop();
 	await query.stop();
-	const pace = `the mover read ${rates.map((rate) => Math.round(rate)).join(", ")} rows/s`;
-	const figure = (name: string, of: (windows: Windows) => number[], note: string): Figure => ({
+	const pace = `the mover read ${rates.join(", ")} rows/s`;
+	return [
+		besideFigure("", ({ open }) => open, quiet, moving, `${OPEN.perS} pages/s, open loop; ${pace}`),
+		besideFigure(", saturated", ({ closed }) => closed, quiet, moving, `${CONNECTIONS} connections, closed loop`),
+	];
+}
+
+/** Tells how many rows per second the mover read meanwhile. */
+async function whileMoving(mover: Child, read: () => Promise<void>): Promise<number> {
+	await mover.ask({ kind: "go" } satisfies MoverQuestion);
+	// The rows of the second that it has saved up while it stood still.
+	await sleep(SAVED_MS);
+	const before = await rowsGone(mover);
+	const startMs = performance.now();
+	await read();
+	const rows = (await rowsGone(mover)) - before;
+	await mover.ask({ kind: "hold" } satisfies MoverQuestion);
+	return Math.round((rows * 1_000) / (performance.now() - startMs));
+}
+
+function besideFigure(
+	how: string,
+	of: (windows: Windows) => { p99Ms: number }[],
+	quiet: Windows,
+	moving: Windows,
+	note: string,
+): Figure {
+	const [samples, beside] = [of(moving), of(quiet)].map((some) => some.map(({ p99Ms }) => p99Ms)) as [
+		number[],
+		number[],
+	];
+	const name = `page p99 beside the mover${how}`;
+	return {
 		key: name.replaceAll(/\W+/g, "-"),
 		name,
 		unit: " ms",
 		lessIsBetter: true,
-		samples: of(moving),
-		baselines: [{ name: "without the mover", samples: of(quiet), band: null, reach: 0.667 }],
-		notes: [`${note}; ${pace}; times that without: ${timesText(of(moving), of(quiet))}`],
-	});
-	return [
-		figure("page p99 beside the mover", (one) => one.open.map(({ p99Ms }) => p99Ms), `${OPEN.perS} pages/s, open loop`),
-		figure(
-			"page p99 beside the mover, saturated",
-			(one) => one.closed.map(({ p99Ms }) => p99Ms),
-			`${CONNECTIONS} connections, closed loop`,
-		),
-	];
+		samples,
+		baselines: [{ name: "without the mover", samples: beside, band: null, reach: 0.667 }],
+		notes: [`${note}; times that without: ${timesText(samples, beside)}`],
+	};
 }
 
 async function readOnce(stage: Stage, query: Child, requests: string, into: Windows): Promise<void> {
@@ -204,21 +224,23 @@ async function readOnce(stage: Stage, query: Child, requests: string, into: Wind
 function moveUntilStopped(stage: Stage, mover: Child) {
 	const month = addMonths(monthOf(Date.now()), 1 - SERVICE_MONTHS);
 	let isOver = false;
-	let done = 0;
+	let hasEnded = false;
 	const work = async () => {
-		for (; done < stage.lab.config.logicalShards && !isOver; done++)
-			await mover.ask({ kind: "archive", shard: done, month, rowsPerSecond: ROWS_PER_S } satisfies MoverQuestion);
+		for (let shard = 0; shard < stage.lab.config.logicalShards && !isOver; shard++)
+			await mover.ask({ kind: "archive", shard, month, rowsPerSecond: ROWS_PER_S } satisfies MoverQuestion);
 	};
-	const ended = work().catch((error: unknown) => {
-		// Stopped in the middle, at the end of the figure.
-		if (!isOver) throw error;
+	const ended = work().finally(() => {
+		hasEnded = true;
 	});
+	// Heard at the stop; the end of the whole run may come before.
+	ended.catch(() => undefined);
 	return {
 		async stop() {
-			if (done === stage.lab.config.logicalShards) throw new Error("the mover had nothing left to move");
+			if (hasEnded) await ended.then(() => Promise.reject(new Error("the mover had nothing left to move")));
 			isOver = true;
 			await mover.stop();
-			await ended;
+			// It was ended in the middle of a month.
+			await ended.catch(() => undefined);
 		},
 	};
 }

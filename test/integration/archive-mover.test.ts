@@ -63,12 +63,14 @@ const documents = () => shards.cluster("c0").db("alarm_meta").collection<{ _id: 
 const putWatermark = (atMs: number) =>
 	documents().updateOne({ _id: "low-watermark" }, { $set: { atMs } }, { upsert: true });
 
-/** An alarm that was stored at that moment. */
+/** An alarm on each cluster that was stored at that moment. */
 async function store(timeMs: number): Promise<void> {
-	const [userId = ""] = customersOf(1, 1, SHARDS);
-	const alarm = { userId, category: "card", title: "t", body: "b" };
-	const row = toRow(newAlarmId(userId, timeMs), { producer: "demo", acceptedAtMs: timeMs, alarm });
-	await putRows(clusters, await newestMap(clusters), 1, monthOf(timeMs), [row]);
+	for (const shard of [0, 1]) {
+		const [userId = ""] = customersOf(shard, 1, SHARDS);
+		const alarm = { userId, category: "card", title: "t", body: "b" };
+		const row = toRow(newAlarmId(userId, timeMs), { producer: "demo", acceptedAtMs: timeMs, alarm });
+		await putRows(clusters, await newestMap(clusters), shard, monthOf(timeMs), [row]);
+	}
 }
 
 describe("a system without an alarm of the last week", () => {
@@ -222,6 +224,34 @@ describe("a run that is stopped", () => {
 		expect((await ask({ month: OLD, shard: 1 })).begun).toMatchObject([{ id: idOf(1), state: "planned" }]);
 		await untilIs(idOf(1), "done");
 	});
+});
+
+test("a run that was stopped elsewhere, and the news of it lost, is left all the same", async () => {
+	await ask({ month: DUE[1] ?? "", shard: 1, rate: 100 });
+	const id = idOf(1, DUE[1]);
+	await untilIs(id, "running");
+	const runs = shards.cluster("c0").db("alarm_meta").collection<{ _id: string }>("runs");
+	await runs.updateOne({ _id: id }, { $set: { state: "stopped" } });
+	await eventually(async () => (await newestMap(clusters)).shards[1]?.duty === undefined, "the duty given back");
+	expect((await newestMap(clusters)).shards[1]?.collections[alarmsOf(DUE[1] ?? "")]).toMatchObject({ tier: "service" });
+	expect(await runOf(id)).toMatchObject({ state: "stopped" });
+});
+
+test("a plan does without a service cluster that stands still, and answers in time", async () => {
+	await freeze(system.servers.mongods.c1?.pid ?? 0);
+	try {
+		const { status: code, body } = await operator("GET", "/v1/ops/archive/plan");
+		expect([code, body.refused]).toEqual([200, null]);
+	} finally {
+		thaw(system.servers.mongods.c1?.pid ?? 0);
+	}
+});
+
+test("the bus sees the actions of the contract, none of moleculer-db's, and no address of a database", () => {
+	const info = JSON.stringify(ops.registry.getLocalNodeInfo(true));
+	const actions = [...info.matchAll(/"name":"archive\.mover\.(\w+)"/g)].map(([, name]) => name);
+	expect([...new Set(actions)].sort()).toEqual(["erase", "find", "plan", "run", "runs", "status", "stop"]);
+	expect(info).not.toContain("mongodb://");
 });
 
 describe("while the archive does not answer", () => {

@@ -172,6 +172,8 @@ describe("a mover by the clock", () => {
 			graceMs: 0,
 			firstLookMs: 0,
 			rowsPerSecond: 100_000,
+			moveRowsPerSecond: 100_000,
+			movesAtOnce: 2,
 			onMap: ({ version }) => maps.push(version),
 			onRows: nothing,
 			onRuns: nothing,

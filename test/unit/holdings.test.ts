@@ -50,8 +50,8 @@ describe("what is due", () => {
 		]);
 	});
 
-	test("in the meta database are the documents and the runs of the archive mover", () => {
-		expect(names(META_HOLDINGS)).toEqual(["documents", "runs"]);
+	test("in the meta database are the documents, the runs of the archive mover and the history of the map", () => {
+		expect(names(META_HOLDINGS)).toEqual(["documents", "runs", "history"]);
 	});
 
 	test("covers every moment that sendAt may name", () => {

@@ -1,7 +1,18 @@
 import fc from "fast-check";
 import { RUN_STATES, type Run, type RunState } from "../../contracts/archive.ts";
 import { Fault } from "../../contracts/errors.ts";
-import { byUrgency, Halted, newRun, pauseMs, reopened, runIdOf, verdictOn } from "../../domain/runs.ts";
+import {
+	byUrgency,
+	Halted,
+	mayBegin,
+	moveIdOf,
+	newRun,
+	pauseMs,
+	reopened,
+	runIdOf,
+	timeLeftMs,
+	verdictOn,
+} from "../../domain/runs.ts";
 import { NOW_MS } from "./samples.ts";
 
 const run = (own: Partial<Run> = {}): Run => ({
@@ -24,8 +35,8 @@ describe("a run on record", () => {
 
 	test("is opened again by an operator, unless it is running; a refused one only afresh", () => {
 		const asked = (fresh: boolean) => (state: RunState) => reopened(run({ state }), { fresh }, "ops", NOW_MS);
-		expect(states(asked(false))).toEqual(["planned", "waiting", "stopped", "done"]);
-		expect(states(asked(true))).toEqual(["planned", "waiting", "stopped", "done", "refused"]);
+		expect(states(asked(false))).toEqual(["planned", "waiting", "stopped", "done", "canceled"]);
+		expect(states(asked(true))).toEqual(["planned", "waiting", "stopped", "done", "refused", "canceled"]);
 	});
 
 	test("takes over what the operator asks for, and forgets what was asked before", () => {
@@ -98,4 +109,37 @@ test("the pauses between tries grow up to five minutes, and up to a lease where 
 			expect(pauseMs(tries + 1, "TRY_FAILED")).toBeGreaterThanOrEqual(pauseMs(tries, "TRY_FAILED"));
 		}),
 	);
+});
+
+describe("moves of shards", () => {
+	const move = (id: string, own: Partial<Run> = {}): Run => ({
+		...newRun(id, { kind: "move", shard: 7, month: null, to: "c4" }, "ops", NOW_MS),
+		...own,
+	});
+
+	test("have the same id for the same shard and cluster", () => {
+		expect(moveIdOf(7, "c4")).toBe("move-s07-c4");
+	});
+
+	test("begin while fewer than allowed are under way; one that is on record as running goes on; other work never waits for them", () => {
+		const open = [move("a", { state: "running" }), move("b", { state: "running" }), move("c")];
+		const may = (run: Run, most: number, lateMs = 0) => mayBegin(run, open, most, NOW_MS + lateMs);
+		expect([may(move("c"), 2), may(move("c"), 3), may(open[0] as Run, 2), may(run(), 1)]).toEqual([
+			false,
+			true,
+			true,
+			true,
+		]);
+		// Nobody has written of them for a minute: their processes are gone.
+		expect(may(move("c"), 2, 61_000)).toBe(true);
+	});
+
+	test("tell the time that copying and comparing will still take, at the pace of late", () => {
+		const under = (own: Partial<Run>) => timeLeftMs(move("a", { state: "running", perSecond: 100, ...own }));
+		expect(under({ rows: { done: 400, total: 1_000 } })).toBe(16_000);
+		expect(under({ rows: { done: 1_000, total: 1_000 }, compared: 900 })).toBe(1_000);
+		expect(under({ rows: { done: 0, total: 0 } })).toBeNull();
+		expect(under({ rows: { done: 0, total: 5 }, perSecond: 0 })).toBeNull();
+		expect(under({ rows: { done: 0, total: 5 }, state: "waiting" })).toBeNull();
+	});
 });

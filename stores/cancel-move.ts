@@ -1,0 +1,36 @@
+import { shardPlace } from "../domain/routing.ts";
+import type { MoveDeps } from "./archive-month.ts";
+import { type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
+import type { ShardMove } from "./move-shard.ts";
+import { endMove, movesOf, readMove, WHOLE_SHARD } from "./moves.ts";
+import { dropIncoming } from "./shard-copies.ts";
+
+/**
+ * Gives a move up: its copies go, and then the row that knows of them. Whoever was at work on it has lost the duty, and what it still sends
+ * names copies that are gone. False: the map was switched before, and the move is to be settled instead.
+ */
+export async function* cancelMove(deps: MoveDeps, work: ShardMove): AsyncGenerator<string, boolean, void> {
+	const duty = await takeDuty(deps, work.shard, { kind: "move", run: work.run });
+	if (duty === null) throw new ShardBusy(work.shard);
+	try {
+		if (shardPlace(duty.map, work.shard).cluster === work.to) return false;
+		yield "taken";
+		await dropCopies(deps, duty, work.to);
+		return true;
+	} finally {
+		// Where it cannot be given back, the lease runs out.
+		await duty.release().catch(() => duty.abandon());
+	}
+}
+
+async function dropCopies({ clusters }: MoveDeps, duty: HeldDuty, to: string): Promise<void> {
+	const { shard, map } = duty;
+	const moves = movesOf(map, shard);
+	const row = await readMove(clusters, moves, { _id: WHOLE_SHARD, source: moves.uuid });
+	const cluster = clusters.service.get(to);
+	duty.mustHold();
+	// Only this very move may have given copies their final names. Of a cluster that is gone nothing is left.
+	const mayBeFinished = row?.to === to && row.finishing === true;
+	if (cluster !== undefined) await dropIncoming({ cluster, shard, mayBeFinished });
+	if (row?.to === to) await endMove(clusters, moves, WHOLE_SHARD);
+}
