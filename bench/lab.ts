@@ -19,10 +19,12 @@ import { type Ends, startMongods, temporaryFolder, whereToFind, withEnds } from 
 
 /** Real servers of a run's own in a temporary folder, set up as `npm start` does, and the processes beside them. */
 
-const CLUSTERS = ["c0", "c1"];
+const CLUSTERS = 2;
 const ARCHIVE = "a0";
 
 export interface LabOptions {
+	/** Service clusters, c0 and so on; two unless said. */
+	clusters?: number;
 	/** An archive cluster of its own; without it, its address only has to be there. */
 	archive?: boolean;
 	/** Logical shards; 16 unless said. */
@@ -45,6 +47,8 @@ export interface Lab {
 	map: RoutingMap;
 	/** A process of the service, started as `npm start` does. */
 	startRole(role: RoleName, nodeArgs?: string[]): Promise<Child>;
+	/** One more database server; nobody but its caller knows of it. */
+	startMongod(name: string): Promise<RunningMongod>;
 	/** A process of the bench itself. */
 	start(file: string, options?: ChildOptions): Promise<Child>;
 	/** Empties the lanes, so that disks do not fill. */
@@ -60,13 +64,27 @@ export async function withLab<R>(
 	return withEnds(signal, (ends) => openLab(signal, ends, options), work);
 }
 
+/** Several at once, so that what is measured in them can be measured in turns. */
+export async function withLabs<R>(
+	signal: AbortSignal,
+	options: LabOptions[],
+	work: (labs: Lab[]) => Promise<R>,
+): Promise<R> {
+	const open = async (ends: Ends) => {
+		const labs: Lab[] = [];
+		for (const one of options) labs.push(await openLab(signal, ends, one));
+		return labs;
+	};
+	return withEnds(signal, open, work);
+}
+
 async function openLab(signal: AbortSignal, ends: Ends, options: LabOptions): Promise<Lab> {
-	const { archive = false, shards = 16, monthsBack = 0 } = options;
+	const { clusters = CLUSTERS, archive = false, shards = 16, monthsBack = 0 } = options;
 	const dir = await temporaryFolder("alarm-bench-", ends);
 	const nats = await startQueue(dir, signal, ends);
-	const names = archive ? [...CLUSTERS, ARCHIVE] : CLUSTERS;
-	const mongods = await startMongods(names, dir, signal, ends);
-	const env = { ...environmentOf(nats, mongods), LOGICAL_SHARDS: String(shards) };
+	const names = Array.from({ length: clusters }, (_, at) => `c${at}`);
+	const mongods = await startMongods(archive ? [...names, ARCHIVE] : names, dir, signal, ends);
+	const env = { ...environmentOf(nats, names, mongods), LOGICAL_SHARDS: String(shards) };
 	const config = readConfig(env);
 	const file = path.join(dir, "credentials.json");
 	if (monthsBack > 0) await beginMap(config, addMonths(monthOf(Date.now()), -monthsBack));
@@ -79,6 +97,9 @@ async function openLab(signal: AbortSignal, ends: Ends, options: LabOptions): Pr
 		ends.push(() => child.stop());
 		return child;
 	};
+	// Ended behind the processes that will use them.
+	const later: Promise<RunningMongod>[] = [];
+	ends.push(() => stopAll(later));
 	return {
 		dir,
 		nats,
@@ -90,11 +111,21 @@ async function openLab(signal: AbortSignal, ends: Ends, options: LabOptions): Pr
 		keys: JSON.parse(await readFile(file, "utf8")) as LocalCredentials,
 		map: await readMap(config),
 		startRole: (role, nodeArgs = []) => lend(startRole(role, env, nodeArgs)),
+		startMongod: (name) => {
+			const starting = startMongods([name], dir, signal, []).then(([mongod]) => mongod as RunningMongod);
+			later.push(starting);
+			return starting;
+		},
 		start: (program, options) => lend(startChild(program, `bench/${program}.ts`, options)),
 		purge: async () => {
 			for (const lane of LANES) await jetstream.streams.purge(streamOf(lane));
 		},
 	};
+}
+
+/** Also those that are still on their way up. */
+async function stopAll(starting: Promise<RunningMongod>[]): Promise<void> {
+	for (const one of await Promise.allSettled(starting)) if (one.status === "fulfilled") await one.value.stop();
 }
 
 async function startQueue(dir: string, signal: AbortSignal, ends: Ends): Promise<RunningNats> {
@@ -104,9 +135,9 @@ async function startQueue(dir: string, signal: AbortSignal, ends: Ends): Promise
 	return nats;
 }
 
-function environmentOf(nats: RunningNats, mongods: RunningMongod[]): Record<string, string> {
-	const addresses = mongods.slice(0, CLUSTERS.length).map(({ uri }, at) => `${CLUSTERS[at]}=${uri}`);
-	const archive = mongods[CLUSTERS.length] ?? mongods[0];
+function environmentOf(nats: RunningNats, names: string[], mongods: RunningMongod[]): Record<string, string> {
+	const addresses = names.map((name, at) => `${name}=${mongods[at]?.uri}`);
+	const archive = mongods[names.length] ?? mongods[0];
 	return {
 		NATS_URL: nats.url,
 		NATS_MONITOR_URLS: nats.monitorUrl,

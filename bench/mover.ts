@@ -7,6 +7,7 @@ import { dropAway } from "../stores/away.ts";
 import { Clusters } from "../stores/clusters.ts";
 import { newestMap } from "../stores/map-change.ts";
 import { MovePace } from "../stores/move-pace.ts";
+import { type MoveStep, moveShard } from "../stores/move-shard.ts";
 import { answer, ready } from "./answering.ts";
 
 // The mover's deeds in a process of their own, as the service runs them.
@@ -14,6 +15,8 @@ import { answer, ready } from "./answering.ts";
 export type MoverQuestion =
 	/** Without a rate, as fast as it can. Tells when each step was done, in ms from the beginning. */
 	| { kind: "archive"; shard: number; month: Month; rowsPerSecond?: number }
+	/** A whole shard to another cluster; told in the same way. */
+	| { kind: "move"; shard: number; to: string; rowsPerSecond?: number }
 	/** Every source that was archived is dropped; tells how long that took. */
 	| { kind: "drop-away" }
 	/** Stands still between two chunks, or goes on. */
@@ -21,7 +24,7 @@ export type MoverQuestion =
 	/** Rows that were copied or compared so far. */
 	| { kind: "rows" };
 
-export type StepTimes = Partial<Record<ArchiveStep, number>>;
+export type StepTimes = Partial<Record<ArchiveStep | MoveStep, number>>;
 
 const config = readConfig(JSON.parse(process.argv[2] ?? "{}") as Record<string, string>);
 const clusters = new Clusters(config);
@@ -41,12 +44,19 @@ const deps: MoveDeps = {
 	onError: (error) => console.error(error),
 };
 
-async function archive(shard: number, month: Month, rowsPerSecond: number | undefined): Promise<StepTimes> {
+interface Work {
+	shard: number;
+	rowsPerSecond?: number;
+}
+
+async function timesOf(
+	{ shard, rowsPerSecond }: Work,
+	begin: (deps: MoveDeps) => AsyncGenerator<ArchiveStep | MoveStep>,
+): Promise<StepTimes> {
+	const pace = rowsPerSecond === undefined ? deps.pace : await heldPace(shard, rowsPerSecond);
 	const startMs = performance.now();
 	const times: StepTimes = {};
-	const pace = rowsPerSecond === undefined ? deps.pace : await heldPace(shard, rowsPerSecond);
-	for await (const step of archiveMonth({ ...deps, pace }, { run: "bench", shard, month }))
-		times[step] = performance.now() - startMs;
+	for await (const step of begin({ ...deps, pace })) times[step] = performance.now() - startMs;
 	return times;
 }
 
@@ -70,7 +80,9 @@ async function dropAll(): Promise<number> {
 answer<MoverQuestion>(async (question) => {
 	switch (question.kind) {
 		case "archive":
-			return archive(question.shard, question.month, question.rowsPerSecond);
+			return timesOf(question, (own) => archiveMonth(own, { run: "bench", ...question }));
+		case "move":
+			return timesOf(question, (own) => moveShard(own, { run: "bench", ...question }));
 		case "drop-away":
 			return dropAll();
 		case "rows":

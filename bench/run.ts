@@ -9,6 +9,9 @@ import { creation } from "./figures/creation.ts";
 import { lanes } from "./figures/lanes.ts";
 import { latency } from "./figures/latency.ts";
 import { ledger } from "./figures/ledger.ts";
+import { mongods } from "./figures/mongods.ts";
+import { moveCopy } from "./figures/move-copy.ts";
+import { moves } from "./figures/moves.ts";
 import { outage } from "./figures/outage.ts";
 import { reading } from "./figures/reading.ts";
 import { storing } from "./figures/storing.ts";
@@ -20,17 +23,35 @@ import type { Stage } from "./stage.ts";
 
 const FULL = {
 	...{ rounds: 5, windowMs: 4_000, warmMs: 1_000 },
-	...{ backlog: 200_000, flood: 1_000_000, customers: 10_000, month: 1_000_000, copied: 50_000, moved: 60_000 },
+	...{
+		backlog: 200_000,
+		flood: 1_000_000,
+		customers: 10_000,
+		month: 1_000_000,
+		copied: 50_000,
+		moved: 60_000,
+		shard: 1_000_000,
+		spread: 100_000,
+	},
 };
 const QUICK = {
 	...{ rounds: 3, windowMs: 1_200, warmMs: 200 },
-	...{ backlog: 100_000, flood: 200_000, customers: 5_000, month: 200_000, copied: 50_000, moved: 40_000 },
+	...{
+		backlog: 100_000,
+		flood: 200_000,
+		customers: 5_000,
+		month: 200_000,
+		copied: 50_000,
+		moved: 40_000,
+		shard: 200_000,
+		spread: 50_000,
+	},
 };
 const ALARMS_EACH = 60;
 type Size = typeof FULL;
 
 /** Each group has servers of its own, so that what one leaves behind does not slow the next. */
-const GROUPS: Record<string, (stage: Stage, size: Size) => Promise<Figure[]>> = {
+const GROUPS: Record<string, (stage: Stage, size: Size, signal: AbortSignal) => Promise<Figure[]>> = {
 	creation: (stage) => creation(stage),
 	outage: (stage) => outage(stage),
 	bulk: (stage) => bulk(stage),
@@ -41,12 +62,17 @@ const GROUPS: Record<string, (stage: Stage, size: Size) => Promise<Figure[]>> = 
 	reading: (stage, { customers }) => reading(stage, customers, ALARMS_EACH),
 	archive: (stage, { month, copied }) => archive(stage, { month, copied }),
 	"archive-reads": (stage, { customers, moved }) => archiveReads(stage, { customers: customers / 2, moved }),
+	moves: (stage, { shard }) => moves(stage, shard),
+	"move-copy": (stage, { copied }) => moveCopy(stage, copied),
+	mongods: (stage, { spread }, signal) => mongods(stage, spread, signal),
 };
 
 /** Few shards where months are archived, so that each has many alarms. */
 const LABS: Record<string, LabOptions> = {
 	archive: { archive: true, shards: 4, monthsBack: 12 },
 	"archive-reads": { archive: true, shards: 4, monthsBack: 12 },
+	moves: { shards: 4, monthsBack: 4 },
+	"move-copy": { shards: 16, monthsBack: 2 },
 };
 
 const { values } = parseArgs({
@@ -65,7 +91,7 @@ async function measure(name: string, signal: AbortSignal): Promise<Figure[]> {
 	say(`${name}: starting servers (${loadLine()})`);
 	const work = async (lab: Lab) => {
 		const load = await lab.start("load/process");
-		return await group({ lab, load, say, ...size }, size);
+		return await group({ lab, load, say, ...size }, size, signal);
 	};
 	return await withLab(signal, work, LABS[name]);
 }

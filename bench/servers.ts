@@ -45,6 +45,9 @@ export function whereToFind(signal: AbortSignal): FindOptions {
 	return { runDir: path.join(ROOT, ".run"), say: (text) => console.error(text), signal };
 }
 
+/** Looked for once in a run, which tells where it was not. */
+let mongodBinary: Promise<string> | null = null;
+
 /** One of each name, in folders of those names. */
 export async function startMongods(
 	names: string[],
@@ -52,7 +55,8 @@ export async function startMongods(
 	signal: AbortSignal,
 	ends: Ends,
 ): Promise<RunningMongod[]> {
-	const binary = await findServer("mongod", whereToFind(signal));
+	mongodBinary ??= findServer("mongod", whereToFind(signal));
+	const binary = await mongodBinary;
 	const mongods: RunningMongod[] = [];
 	for (const name of names) {
 		const mongod = await startMongod({ binary, dir: path.join(dir, name), name, signal });

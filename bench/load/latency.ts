@@ -118,11 +118,13 @@ function pause(timeMs: number): Promise<void> {
 
 /** Some keep-alive connections; a request waits for a free one. */
 export class LinePool {
+	readonly #port: number;
 	readonly #free: Line[];
 	readonly #all: Line[];
 	readonly #waiting: ((line: Line) => void)[] = [];
 
 	constructor(port: number, lines = LINES) {
+		this.#port = port;
 		this.#all = Array.from({ length: lines }, () => new Line(port));
 		this.#free = [...this.#all];
 	}
@@ -139,9 +141,10 @@ export class LinePool {
 					resolve(reply);
 					this.#release(line);
 				});
-			const line = this.#free.pop();
+			// Turn about, so that none is idle until the server closes it.
+			const line = this.#free.shift();
 			if (line === undefined) this.#waiting.push(send);
-			else send(line);
+			else send(this.#living(line));
 		});
 	}
 
@@ -152,6 +155,14 @@ export class LinePool {
 	#release(line: Line): void {
 		const next = this.#waiting.shift();
 		if (next === undefined) this.#free.push(line);
-		else next(line);
+		else next(this.#living(line));
+	}
+
+	/** The line, or a new one in its place. */
+	#living(line: Line): Line {
+		if (!line.isClosed) return line;
+		const other = new Line(this.#port);
+		this.#all[this.#all.indexOf(line)] = other;
+		return other;
 	}
 }

@@ -23,6 +23,11 @@ export class Line {
 		else this.#socket.write(request);
 	}
 
+	/** By either side. */
+	get isClosed(): boolean {
+		return this.#socket.destroyed || this.#socket.readableEnded;
+	}
+
 	close(): void {
 		this.#socket.destroy();
 	}
@@ -74,7 +79,7 @@ function bodyOf(bytes: Buffer, bodyAt: number): string {
 
 /** One request of a load, before it is bytes. */
 export interface Request {
-	method: "GET" | "POST";
+	method: "GET" | "POST" | "PATCH";
 	path: string;
 	auth?: string;
 	body?: unknown;
