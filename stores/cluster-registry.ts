@@ -258,11 +258,17 @@ export async function adoptAddresses(clusters: Clusters, nowMs: () => number): P
 	for (const [name, uri] of clusters.given) {
 		const place: ClusterPlace | undefined = newest.clusters[name];
 		if (place?.uri === undefined || place.uri === uri) continue;
-		const found = await readMember(clusters.at(name)).catch(() => null);
-		if (found === null || found.id !== place.member) continue;
+		if (!(await isMember(name, uri, place.member))) continue;
 		newest = (await changeMap(clusters, (map) => withAddressOnly(map, name, uri, new Date(nowMs())))) ?? newest;
 	}
 	clusters.refuseConflict(newest);
+}
+
+async function isMember(name: string, uri: string, member: string | undefined): Promise<boolean> {
+	const cluster = new Cluster(name, uri);
+	const found = await readMember(cluster).catch(() => null);
+	await cluster.close();
+	return found !== null && found.id === member;
 }
 
 function withAddressOnly(map: RoutingMap, name: string, uri: string, now: Date): RoutingMap | null {

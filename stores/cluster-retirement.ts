@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { inUse, ledgerInTheWay, waysOfMap, withoutCluster, withRetiring } from "../domain/clusters.ts";
@@ -6,6 +7,7 @@ import { Cluster, isAway } from "./cluster.ts";
 import { clusterCollections, liftClusterFence, setClusterFence } from "./cluster-fence.ts";
 import { hasRows, namesIn, type RegistryDeps } from "./cluster-registry.ts";
 import { dropCollection } from "./collections.ts";
+import { releaseLease, takeLease } from "./lease.ts";
 import { changeMap, newestMap } from "./map-change.ts";
 
 /**
@@ -25,7 +27,9 @@ export async function retireCluster(deps: RegistryDeps, name: string): Promise<R
 	const map = await newestMap(deps.clusters);
 	if (map.clusters[name] === undefined && map.retired?.[name] !== undefined)
 		return { state: "retired", map, inTheWay: [] };
-	await refuseMeta(deps, name);
+	await refuseMeta(deps, name).catch((error: unknown) => {
+		throw isAway(error) ? silent(name) : error;
+	});
 	const marked = await changeMap(deps.clusters, (held) => withRetiring(held, name, new Date(deps.nowMs())));
 	if (marked !== null) deps.onMap(marked);
 	return finishRetirement(deps, name);
@@ -62,8 +66,7 @@ async function finishRetirement(deps: RegistryDeps, name: string): Promise<Retir
 	const cluster = new Cluster(name, uri);
 	try {
 		const inTheWay = await waysOf(deps, cluster);
-		if (inTheWay.length > 0) return { state: "retiring", map: await newestMap(deps.clusters), inTheWay };
-		return await leave(deps, cluster);
+		return inTheWay.length > 0 ? await retiring(deps, inTheWay) : await leave(deps, cluster);
 	} catch (error) {
 		throw isAway(error) ? silent(name) : error;
 	} finally {
@@ -118,19 +121,35 @@ function whyStray(name: string): string {
 	return "is still there: the mover drops what a shard has left behind; anything else is for you to look at";
 }
 
-/** Fenced, so that a process with an old map cannot put anything there behind the last look. */
+const LEASE_MS = 30_000;
+
+/** One router at a time: another one would lift the fence from under it. */
 async function leave(deps: RegistryDeps, cluster: Cluster): Promise<Retirement> {
-	const { name } = cluster;
+	const holder = randomUUID();
+	if ((await takeLease(cluster, "retire", holder, LEASE_MS)) === null)
+		return retiring(deps, ["another router is taking it out of the map just now"]);
+	const retirement = await leaveAlone(deps, cluster);
+	if (retirement.state === "retiring") await releaseLease(cluster, "retire", holder);
+	return retirement;
+}
+
+/** Fenced, so that a process with an old map cannot put anything there behind the last look. */
+async function leaveAlone(deps: RegistryDeps, cluster: Cluster): Promise<Retirement> {
 	await setClusterFence(cluster);
 	const inTheWay = await waysOn(cluster);
-	const gone = inTheWay.length > 0 ? null : await forget(deps, name);
-	if (gone === null) {
+	const gone = inTheWay.length > 0 ? null : await forget(deps, cluster.name);
+	const map = gone ?? (await newestMap(deps.clusters));
+	if (map.clusters[cluster.name] !== undefined) {
 		await liftClusterFence(cluster);
-		return { state: "retiring", map: await newestMap(deps.clusters), inTheWay };
+		return { state: "retiring", map, inTheWay };
 	}
-	deps.onMap(gone);
+	deps.onMap(map);
 	await dropOurs(cluster);
-	return { state: "retired", map: gone, inTheWay: [] };
+	return { state: "retired", map, inTheWay: [] };
+}
+
+async function retiring({ clusters }: RegistryDeps, inTheWay: string[]): Promise<Retirement> {
+	return { state: "retiring", map: await newestMap(clusters), inTheWay };
 }
 
 function forget({ clusters, nowMs }: RegistryDeps, name: string): Promise<RoutingMap | null> {

@@ -1,5 +1,6 @@
 import type { ClusterAddress } from "../config.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
+import { sameHosts } from "../domain/cluster-address.ts";
 import { addressConflict } from "../domain/clusters.ts";
 import { ArchiveGate } from "./archive-gate.ts";
 import { Cluster } from "./cluster.ts";
@@ -42,7 +43,7 @@ export class Clusters {
 		const cluster = this.#service.get(name) ?? this.archive.get(name);
 		if (cluster !== undefined) return cluster;
 		throw new Error(
-			`the routing map names the cluster ${name}, which neither MONGO_SERVICE_URIS nor MONGO_ARCHIVE_URIS has`,
+			`the routing map names the cluster ${name}, which neither MONGO_SERVICE_URIS nor MONGO_ARCHIVE_URIS has, or only at other hosts`,
 		);
 	}
 
@@ -67,8 +68,11 @@ export class Clusters {
 		if (map.version <= (this.#map?.version ?? 0)) return;
 		this.#map = map;
 		for (const [name, { uri }] of Object.entries(map.clusters)) {
-			const wanted = this.given.get(name) ?? uri;
-			if (wanted !== undefined && wanted !== this.#uris.get(name)) this.#open(name, wanted);
+			const own = this.given.get(name);
+			const wanted = own ?? uri;
+			// Which of the two is right cannot be known from here: neither is used.
+			if (own !== undefined && uri !== undefined && !sameHosts(own, uri)) this.#leave(name);
+			else if (wanted !== undefined && wanted !== this.#uris.get(name)) this.#open(name, wanted);
 		}
 		for (const name of [...this.#service.keys()]) {
 			const isGone = map.clusters[name] === undefined;

@@ -197,9 +197,13 @@ test("a process that starts with the old environment learns the rest from the ma
 	await expect(system.run("alarm.query", { MONGO_SERVICE_URIS })).rejects.toThrow(
 		"MONGO_SERVICE_URIS says that c4 is at mongodb://127.0.0.1:1, but the routing map says",
 	);
-	await expect(setUp(configOf(system.servers, { LOGICAL_SHARDS: "2", MONGO_SERVICE_URIS }), undefined)).rejects.toThrow(
-		"the routing map says",
-	);
+	const wrong = configOf(system.servers, { LOGICAL_SHARDS: "2", MONGO_SERVICE_URIS });
+	await expect(setUp(wrong, undefined)).rejects.toThrow("the routing map says");
+	// One that ran before the addition uses neither of the two.
+	const running = new Clusters(wrong);
+	await newestMap(running);
+	expect(() => running.at("c4")).toThrow("only at other hosts");
+	await running.close();
 });
 
 test("a cluster that has another address is known again by what stands in it: by an addition, and by the set-up", async () => {
@@ -328,7 +332,8 @@ describe("retiring a cluster", () => {
 			...system.config,
 			serviceClusters: [...system.config.serviceClusters, { name: "c5", uri: uriOf("c5") }],
 		});
-		expect((await finishRetirements(deps(later))).retired).toEqual(["c5"]);
+		const rounds = await Promise.all([finishRetirements(deps(later)), finishRetirements(deps(later))]);
+		expect(rounds.flatMap(({ retired }) => retired)).toContain("c5");
 		const map = await newestMap(clusters);
 		expect([map.clusters.c5, Object.keys(map.retired ?? {})]).toEqual([undefined, ["c5"]]);
 		await eventually(async () => !(await namesAt(atEdge)).includes("c5"), "c5 gone at the edge");
