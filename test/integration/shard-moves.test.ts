@@ -1,6 +1,6 @@
 import type { ServiceBroker } from "moleculer";
 import type { Run } from "../../contracts/archive.ts";
-import type { ShardsState } from "../../contracts/shards.ts";
+import type { MapHistory, RebalancePlan, ShardsState } from "../../contracts/shards.ts";
 import { movedName, shardDatabase } from "../../domain/holdings.ts";
 import { newAlarmId } from "../../domain/ids.ts";
 import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
@@ -21,9 +21,10 @@ import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
 const SHARDS = 16;
 const MONTH = addMonths(monthOf(Date.now()), -1);
-/** Three chunks of a copy. */
-const MANY = { customers: 60, each: 90 };
+/** More than one chunk of a copy. */
+const MANY = { customers: 30, each: 80 };
 const ROWS = MANY.customers * MANY.each;
+const FEW = { customers: 1, each: 1 };
 const SETTINGS = { LOGICAL_SHARDS: String(SHARDS), ARCHIVE_EVERY_MINUTES: "0" };
 
 let system: TestSystem;
@@ -84,9 +85,9 @@ const copiesOf = async (of = shard) =>
 		({ name }) => movedName(name)?.kind === "incoming",
 	);
 
-test("a move is put on record, shows its progress, and ends with the shard on the other cluster", async () => {
+test("a move is put on record, shows its progress, and ends with the shard on the other cluster; then it can be canceled no more", async () => {
 	await filled();
-	const { status, body } = await post("move", { to: "c1", rate: 4_000 });
+	const { status, body } = await post("move", { to: "c1", rate: 1_000 });
 	expect([status, body]).toMatchObject([
 		202,
 		{ id: idOf("c1"), kind: "move", to: "c1", state: "planned", month: null },
@@ -95,7 +96,7 @@ test("a move is put on record, shows its progress, and ends with the shard on th
 		const { move, duty } = (await stateOf()) ?? {};
 		return move?.leftMs ? { move, duty } : null;
 	}, "the time left");
-	expect(moving).toMatchObject({ move: { state: "running", rate: 4_000 }, duty: { kind: "move", run: idOf("c1") } });
+	expect(moving).toMatchObject({ move: { state: "running", rate: 1_000 }, duty: { kind: "move", run: idOf("c1") } });
 	expect(moving.move.rows.total).toBeGreaterThanOrEqual(ROWS);
 	expect(moving.move.perSecond).toBeGreaterThan(0);
 	const done = await untilIs(idOf("c1"), "done");
@@ -104,63 +105,61 @@ test("a move is put on record, shows its progress, and ends with the shard on th
 	expect(after).toMatchObject({ cluster: "c1", move: null, duty: null, left: [{ cluster: "c0", settled: true }] });
 	expect(after?.rows).toBe(done.rows.total);
 	expect(after?.bytes).toBeGreaterThan(ROWS * 100);
+	const late = await post("cancel");
+	expect([late.status, late.body.code]).toEqual([409, "MOVE_REFUSED"]);
+	expect(late.body.detail).toContain("a move in the other direction");
 });
 
 test("whoever asks for what cannot be is told why", async () => {
-	await filled({ customers: 1, each: 1 });
+	await filled(FEW);
 	const refusals = [
-		[post("move", { to: "c9" }), 409, "the service clusters are c0, c1"],
-		[post("move", { to: "c0" }), 409, "is on c0 already"],
-		[post("move", { to: "c1" }, 99), 404, "There are shards 0 to 15"],
-		[post("pause"), 404, "no move that is under way"],
-		[post("resume"), 404, "no move that is under way"],
-		[post("cancel"), 404, "no move that could be canceled"],
+		[await post("move", { to: "c9" }), 409, "the service clusters are c0, c1"],
+		[await post("move", { to: "c0" }), 409, "is on c0 already"],
+		[await post("move", { to: "c1" }, 99), 404, "There are shards 0 to 15"],
+		[await post("pause"), 404, "no move that is under way"],
+		[await post("resume"), 404, "no move that is under way"],
+		[await post("cancel"), 404, "no move that could be canceled"],
+		[await operator("POST", "/v1/ops/shards/rebalance", { confirm: "00000000" }), 409, "The plan is another one"],
 	] as const;
-	for (const [asked, status, why] of refusals) {
-		const reply = await asked;
-		expect([reply.status, reply.body.detail]).toEqual([status, expect.stringContaining(why)]);
-	}
-	expect((await post("move", { to: "c1", colour: "red" })).body.code).toBe("VALIDATION_FAILED");
-	expect((await post("move", {})).body.code).toBe("VALIDATION_FAILED");
+	for (const [{ status, body }, expected, why] of refusals)
+		expect([status, body.detail]).toEqual([expected, expect.stringContaining(why)]);
+	for (const body of [{ to: "c1", colour: "red" }, {}, { to: "c1", rate: 0 }])
+		expect((await post("move", body)).body.code).toBe("VALIDATION_FAILED");
 	const producer = restClient(urlOf(ops), system.keys.producerKey);
-	expect((await producer("GET", "/v1/ops/shards")).status).toBe(403);
+	for (const path of ["", "/plan", "/history"])
+		expect((await producer("GET", `/v1/ops/shards${path}`)).status).toBe(403);
 	for (const deed of ["move", "pause", "resume", "cancel"])
 		expect((await producer("POST", `/v1/ops/shards/${shard}/${deed}`, {})).status).toBe(403);
 });
 
-test("a move that is paused gives the shard free and keeps its copies; resumed, it goes on behind the last row", async () => {
+test("a move that is paused gives the shard free and keeps its copies; resumed, it goes on behind the last row, at once at another rate", async () => {
 	await filled();
-	await post("move", { to: "c1", rate: 1_000 });
+	await post("move", { to: "c1", rate: 50 });
 	await until(idOf("c1"), ({ rows }) => rows.done > 0, "some rows copied");
-	const paused = await post("pause");
-	expect(paused.body).toMatchObject({ state: "stopped", reason: { code: "PAUSED" } });
+	expect((await post("pause")).body).toMatchObject({ state: "stopped", reason: { code: "PAUSED" } });
+	expect((await post("pause")).body).toMatchObject({ state: "stopped" });
 	await eventually(async () => (await placeOf())?.duty === undefined, "the duty given back");
-	const names = (await copiesOf()).length;
-	expect(names).toBeGreaterThan(0);
 	const copied = (await runOf(idOf("c1"))).rows.done;
-	expect(copied).toBeGreaterThan(0);
-	// Neither is another move begun, nor does the archive's stop touch it.
+	expect((await copiesOf()).length).toBeGreaterThan(0);
+	// The archive is stopped apart.
 	expect((await operator("POST", "/v1/ops/archive/stop", {})).body.runs).toEqual([]);
-	expect((await post("resume", { rate: 100_000 })).body).toMatchObject({ state: "planned", rate: 100_000 });
-	const first = await until(idOf("c1"), ({ state, rows }) => state === "running" || rows.done > copied, "running");
-	expect(first.rows.done).toBeGreaterThanOrEqual(copied);
-	expect(await untilIs(idOf("c1"), "done")).toMatchObject({ rate: 100_000 });
+	expect((await post("resume")).body).toMatchObject({ state: "planned", rate: 50 });
+	await untilIs(idOf("c1"), "running");
+	// By the old rate the next chunk would wait for most of a minute.
+	expect((await post("resume", { rate: 1_000_000 })).body).toMatchObject({ state: "running", rate: 1_000_000 });
+	const seen: Run[] = [];
+	await until(idOf("c1"), (run) => seen.push(run) > 0 && run.state === "done", "done");
+	expect(Math.min(...seen.map(({ rows }) => rows.done))).toBeGreaterThanOrEqual(copied);
 	expect(await placeOf()).toMatchObject({ cluster: "c1" });
 });
 
-test("a move under way takes another rate at once", async () => {
-	await filled();
-	await post("move", { to: "c1", rate: 100 });
-	await untilIs(idOf("c1"), "running");
-	expect((await post("resume", { rate: 1_000_000 })).body).toMatchObject({ state: "running", rate: 1_000_000 });
-	await untilIs(idOf("c1"), "done");
-});
-
-test("a move that is canceled leaves nothing at the target, and the shard may move anew; one that is over cannot be", async () => {
+test("a move that is canceled leaves nothing at the target, and the shard may move anew", async () => {
 	await filled();
 	const before = await placeOf();
-	await post("move", { to: "c1", rate: 1_000 });
+	await post("move", { to: "c1", rate: 50 });
 	await until(idOf("c1"), ({ rows }) => rows.done > 0, "some rows copied");
+	// Back to where it is counts as elsewhere, too.
+	expect((await post("move", { to: "c0" })).body.detail).toContain("cancel it first");
 	expect(await post("cancel")).toMatchObject({ status: 202, body: { canceling: true } });
 	const canceled = await untilIs(idOf("c1"), "canceled");
 	expect(canceled).not.toHaveProperty("canceling");
@@ -172,53 +171,46 @@ test("a move that is canceled leaves nothing at the target, and the shard may mo
 	expect((await post("cancel")).body.code).toBe("MOVE_NOT_FOUND");
 	await post("move", { to: "c1" });
 	await untilIs(idOf("c1"), "done");
-	const late = await post("cancel");
-	expect([late.status, late.body.code, late.body.detail]).toEqual([
-		409,
-		"MOVE_REFUSED",
-		expect.stringContaining("a move in the other direction"),
-	]);
-	await post("move", { to: "c0" });
-	await untilIs(idOf("c0"), "done");
-	expect(await placeOf()).toMatchObject({ cluster: "c0" });
 });
 
-test("while a shard is half moved, it is moved nowhere else, and two of three move at once", async () => {
-	const all = [await filled(), await filled(), await filled()] as const;
-	for (const one of all) expect((await post("move", { to: "c1", rate: 300 }, one)).status).toBe(202);
-	const running = async () => (await state()).shards.filter(({ move }) => move?.state === "running");
-	await eventually(async () => (await running()).length === 2, "two under way");
-	expect((await state()).shards.filter(({ move }) => move?.state === "planned")).toHaveLength(1);
-	// Back to where it is counts as elsewhere, too.
-	for (const one of all) expect((await post("move", { to: "c0" }, one)).body.detail).toContain("cancel it first");
+test("of three shards two move at once, also when a second mover comes, the third when it is its turn; and what was left is dropped", async () => {
+	const all = [await filled(FEW), await filled(FEW), await filled(FEW)] as const;
+	for (const one of all) expect((await post("move", { to: "c1", rate: 1 }, one)).status).toBe(202);
+	const of = async (which: Run["state"]) => (await state()).shards.filter(({ move }) => move?.state === which);
+	await eventually(async () => (await of("running")).length === 2, "two under way");
+	const other = await startProcess(system.servers, "mover-2", "gateway,archive.mover", SETTINGS);
+	others.push(other);
+	const there = restClient(other.url, system.keys.opsKey);
+	await eventually(async () => (await there("GET", "/v1/ops/archive/runs")).status === 200, "another mover");
+	expect([(await of("running")).length, (await of("planned")).length]).toEqual([2, 1]);
+	await other.end("SIGKILL");
 	for (const one of all) await post("resume", { rate: 1_000_000 }, one);
 	for (const one of all) await untilIs(idOf("c1", one), "done");
-	const times = await Promise.all(all.map(async (one) => runOf(idOf("c1", one))));
-	const most = times.map(
-		({ startedAt }) =>
-			times.filter((run) => (run.startedAt ?? "") <= (startedAt ?? "") && (run.endedAt ?? "") > (startedAt ?? ""))
-				.length,
-	);
-	expect(Math.max(...most)).toBe(2);
-});
-
-test("a mover that is killed in the middle of a move is followed by another, and what was left is dropped after its time", async () => {
-	await filled();
-	const busy = await startProcess(system.servers, "mover-killed", "gateway,archive.mover", {
-		...SETTINGS,
-		LOG_LEVEL: "info",
-	});
-	others.push(busy);
-	await post("move", { to: "c1", rate: 400 });
-	const running = await untilIs(idOf("c1"), "running");
-	expect(["mover-killed", ops.nodeID]).toContain(running.node);
-	await busy.end("SIGKILL");
-	await post("resume", { rate: 1_000_000 });
-	await untilIs(idOf("c1"), "done");
-	expect(await placeOf()).toMatchObject({ cluster: "c1", left: [{ cluster: "c0", settled: true }] });
 	await dropNow();
 	expect((await placeOf())?.left).toBeUndefined();
 	expect(await shards.cluster("c0").db(shardDatabase(shard)).listCollections().toArray()).toEqual([]);
+});
+
+test("the plan evens what was moved away, is run by its id, and leaves nothing to do; the history tells of it all", async () => {
+	const planNow = async (): Promise<RebalancePlan> => (await operator("GET", "/v1/ops/shards/plan")).body;
+	const plan = await planNow();
+	expect(plan.moves.length).toBeGreaterThan(0);
+	expect(plan.moves.every(({ from, to }) => from === "c1" && to === "c0")).toBe(true);
+	const { status, body } = await operator("POST", "/v1/ops/shards/rebalance", { confirm: plan.id });
+	expect([status, body.left]).toEqual([202, []]);
+	expect(body.begun.map(({ shard, to }: Run) => [shard, to])).toEqual(plan.moves.map(({ shard, to }) => [shard, to]));
+	expect(await planNow()).toMatchObject({ id: null, underWay: body.begun.map(({ id }: Run) => id).sort() });
+	for (const { id } of body.begun) await untilIs(id, "done");
+	expect(await planNow()).toMatchObject({ id: null, underWay: [] });
+	const [{ shard: first = 0 } = {}] = plan.moves;
+	const { changes } = (await operator("GET", `/v1/ops/shards/history?shard=${first}&limit=4`)).body as MapHistory;
+	expect(changes.map(({ kind, run, by }) => [kind, run, by])).toEqual(
+		["duty", "settled", "moved", "duty"].map((kind) => [kind, idOf("c0", first), ops.nodeID]),
+	);
+	expect(changes[2]).toMatchObject({ what: `shard ${first} moved from c1 to c0`, shards: [first] });
+	const all = (await operator("GET", "/v1/ops/shards/history?limit=1000")).body as MapHistory;
+	expect(all.changes.at(-1)).toMatchObject({ version: 1, kind: "set up" });
+	expect(all.changes.map(({ version }) => version)).toEqual(all.changes.map((_, at) => all.changes.length - at));
 });
 
 /** As a mover does it whose time of grace is none. */

@@ -1,0 +1,72 @@
+import { movedName, shardDatabase } from "../../domain/holdings.ts";
+import { addMonths, monthOf } from "../../domain/periods.ts";
+import { cancelMove } from "../../stores/cancel-move.ts";
+import { Clusters } from "../../stores/clusters.ts";
+import { newestMap } from "../../stores/map-change.ts";
+import { MOVE_STEPS, moveShard } from "../../stores/move-shard.ts";
+import { eventually } from "../support/eventually.ts";
+import { fillMonth, mapSince } from "../support/months.ts";
+import { moveDeps, startMover } from "../support/movers.ts";
+import { configOf, startServers, type TestServers } from "../support/servers.ts";
+import { TestShards } from "../support/shards.ts";
+
+/** Moves that were cut off anywhere, and are given up. */
+
+const MONTH = addMonths(monthOf(Date.now()), -1);
+const SHARDS = 4;
+const SHARD = 0;
+const WORK = { run: "r", shard: SHARD, to: "c1" };
+
+let servers: TestServers;
+let clusters: Clusters;
+let shards: TestShards;
+
+beforeAll(async () => {
+	servers = await startServers(["c0", "c1", "a0"]);
+	clusters = new Clusters(configOf(servers, { LOGICAL_SHARDS: String(SHARDS) }));
+	shards = new TestShards(servers);
+	const map = await mapSince(clusters, MONTH, SHARDS);
+	await fillMonth(clusters, map, SHARD, MONTH);
+});
+afterAll(async () => {
+	await clusters?.close();
+	await shards?.close();
+	await servers?.stop();
+});
+
+/** What the generator gives at its end. Another's lease runs out some time. */
+async function cancel(): Promise<boolean> {
+	const once = async () => {
+		const steps = cancelMove(moveDeps(clusters, "test"), WORK);
+		for (let next = await steps.next(); ; next = await steps.next()) if (next.done) return { isCanceled: next.value };
+	};
+	const { isCanceled } = await eventually(
+		() => once().catch((error: Error) => (error.name === "ShardBusy" ? null : Promise.reject(error))),
+		"the shard free",
+	);
+	return isCanceled;
+}
+
+const namesOn = async (cluster: string) =>
+	(await shards.cluster(cluster).db(shardDatabase(SHARD)).listCollections({}, { nameOnly: true }).toArray()).map(
+		({ name }) => name,
+	);
+const placeNow = async () => (await newestMap(clusters)).shards[SHARD];
+
+test("cut off after any step before the switch, a move is given up without a trace; after it, it is not", async () => {
+	const before = { ...(await placeNow()), epoch: expect.any(Number) };
+	for (const step of MOVE_STEPS) {
+		const mover = startMover(servers, { shard: SHARD, to: "c1" });
+		await mover.until(step);
+		await mover.kill();
+		if ((await placeNow())?.cluster === "c1") break;
+		expect(await cancel()).toBe(true);
+		expect(await namesOn("c1")).toEqual([]);
+		expect(await shards.cluster("c0").db(shardDatabase(SHARD)).collection("moves").countDocuments()).toBe(0);
+		expect(await placeNow()).toEqual(before);
+	}
+	expect(await cancel()).toBe(false);
+	expect((await namesOn("c1")).filter((name) => movedName(name) === null).length).toBeGreaterThan(8);
+	for await (const _ of moveShard(moveDeps(clusters, "test"), WORK));
+	expect(await placeNow()).toMatchObject({ cluster: "c1", left: [{ cluster: "c0", settled: true }] });
+});
