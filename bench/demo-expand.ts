@@ -119,7 +119,8 @@ async function expand(scene: Scene): Promise<number> {
 	await rest(scene, options.seconds * 1_000);
 	const before = await look(scene);
 	await addClusters(scene);
-	const plan = await operator.rebalance(options.rate, (one) => say(planText(one)));
+	const { plan, looks } = await operator.rebalance(options.rate);
+	say(planText(plan, looks));
 	const startMs = performance.now();
 	await watch(scene, plan);
 	const movingMs = performance.now() - startMs;
@@ -138,10 +139,9 @@ async function addClusters({ lab, operator }: Scene): Promise<void> {
 	console.log(`\n${pictureIn(await operator.shards())}\n`);
 }
 
-function planText({ moves }: RebalancePlan): string {
-	if (moves.length === 0) throw new Error("the plan has no moves, although four databases are empty");
+function planText({ moves }: RebalancePlan, looks: number): string {
 	const words = moves.map(({ shard, from, to }) => `${shard} ${from} → ${to}`);
-	return `the plan has ${moves.length} moves: ${words.join(", ")}; confirming it`;
+	return `the plan has ${moves.length} moves: ${words.join(", ")}; confirmed${looks > 1 ? ` at look ${looks}, because it follows the load` : ""}`;
 }
 
 function pictureIn({ clusters, shards }: ShardsState): string {
