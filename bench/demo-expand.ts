@@ -49,6 +49,8 @@ interface Scene {
 
 interface Seen {
 	before: BusyWindow;
+	/** While four more databases came up and were added. */
+	adding: BusyWindow;
 	moving: BusyWindow;
 	after: BusyWindow;
 	/** Where each shard was at first. */
@@ -119,14 +121,16 @@ async function expand(scene: Scene): Promise<number> {
 	await rest(scene, options.seconds * 1_000);
 	const before = await look(scene);
 	await addClusters(scene);
-	const plan = await operator.rebalance(options.rate, (one) => say(planText(one)));
+	const adding = await look(scene);
+	const { plan, looks } = await operator.rebalance(options.rate);
+	say(planText(plan, looks));
 	const startMs = performance.now();
 	await watch(scene, plan);
 	const movingMs = performance.now() - startMs;
 	const moving = await look(scene);
 	await rest(scene, options.seconds * 1_000);
 	const after = await look(scene);
-	return await settle(scene, { before, moving, after, from, movingMs });
+	return await settle(scene, { before, adding, moving, after, from, movingMs });
 }
 
 async function addClusters({ lab, operator }: Scene): Promise<void> {
@@ -138,10 +142,9 @@ async function addClusters({ lab, operator }: Scene): Promise<void> {
 	console.log(`\n${pictureIn(await operator.shards())}\n`);
 }
 
-function planText({ moves }: RebalancePlan): string {
-	if (moves.length === 0) throw new Error("the plan has no moves, although four databases are empty");
+function planText({ moves }: RebalancePlan, looks: number): string {
 	const words = moves.map(({ shard, from, to }) => `${shard} ${from} → ${to}`);
-	return `the plan has ${moves.length} moves: ${words.join(", ")}; confirming it`;
+	return `the plan has ${moves.length} moves: ${words.join(", ")}; confirmed${looks > 1 ? ` at look ${looks}, because it follows the load` : ""}`;
 }
 
 function pictureIn({ clusters, shards }: ShardsState): string {
@@ -224,7 +227,7 @@ async function settle(scene: Scene, seen: Seen): Promise<number> {
 	}
 }
 
-function seenText({ before, moving, after, from, movingMs }: Seen, end: BusyEnd, map: RoutingMap): string {
+function seenText({ before, adding, moving, after, from, movingMs }: Seen, end: BusyEnd, map: RoutingMap): string {
 	const lines = map.shards.map(({ cluster }, shard) => ({
 		...{ shard, from: from[shard] ?? "", to: cluster },
 		...{ pause: moving.pauses[shard] as Pause, before: before.pauses[shard] as Pause },
@@ -232,8 +235,8 @@ function seenText({ before, moving, after, from, movingMs }: Seen, end: BusyEnd,
 	const moved = lines.filter((line) => line.from !== line.to).length;
 	const p99 = (window: BusyWindow) => `${window.p99Ms.toFixed(1)} ms`;
 	return [
-		`${moved} shards moved in ${(movingMs / 1_000).toFixed(0)} s, while ${moving.accepted - before.accepted} creations were accepted and ${moving.refused} refused.`,
-		`Inbox pages, p99: ${p99(before)} before, ${p99(moving)} meanwhile, ${p99(after)} after (${loadLine()}).`,
+		`${moved} shards moved in ${(movingMs / 1_000).toFixed(0)} s, while ${moving.accepted - adding.accepted} creations were accepted and ${moving.refused} refused.`,
+		`Inbox pages, p99: ${p99(before)} before, ${p99(adding)} while databases were added, ${p99(moving)} while shards moved, ${p99(after)} after (${loadLine()}).`,
 		"Longest waits of writers, from when a write was due:",
 		pausesOf(lines),
 		`${end.ids.length} accepted in all, ${end.marks.length} alarms marked.`,
