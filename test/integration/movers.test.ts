@@ -148,6 +148,27 @@ describe("a run whose process", () => {
 	});
 });
 
+describe("the record of a run", () => {
+	test("is changed only while it is as expected, and put there only once", async () => {
+		const broker = await system.run("archive.mover", { NODE_ID: "recorder" });
+		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
+		const add = () => runs.add({ ...newRun("on-record", work, "ops", Date.now()), state: "stopped", node: "n1" });
+		const work = { kind: "archive", shard: 0, month: "2020_01" } as const;
+		expect([await eventually(add, "the record"), await add()]).toEqual([true, false]);
+		const before = await runs.get("on-record");
+		expect(await runs.change("on-record", { states: ["running", "planned"] }, { state: "done" })).toBe(false);
+		expect(await runs.change("on-record", { states: ["stopped"], node: "n2" }, { state: "done" })).toBe(false);
+		expect(await runs.change("no-such-run", { states: ["stopped"] }, { state: "done" })).toBe(false);
+		expect(await runs.get("on-record")).toEqual(before);
+		// The same once more is a change all the same: it was found.
+		for (const _ of ["once", "twice"]) {
+			expect(await runs.change("on-record", { states: ["stopped"], node: "n1" }, { step: "taken" })).toBe(true);
+		}
+		await records().deleteOne({ _id: "on-record" });
+		await broker.stop();
+	});
+});
+
 describe("a mover by the clock", () => {
 	let broker: ServiceBroker;
 	let mover: Mover | null = null;
