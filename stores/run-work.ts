@@ -90,7 +90,7 @@ export class RunWork {
 			},
 			signal: this.#halt.signal,
 			customer: () => runs.customerOf(this.#run.id),
-			onProgress: (rows: Run["rows"]) => this.#progress(rows),
+			onProgress: (rows: Partial<Run["rows"]>) => this.#progress(rows),
 			onRemoved: (removed: Record<string, number>) => {
 				this.#removed = removed;
 				this.#writeProgress();
@@ -108,10 +108,11 @@ export class RunWork {
 		this.#isBegun = true;
 	}
 
-	#progress(rows: Run["rows"]): void {
-		this.#deps.onRows(rows.done - this.#gone);
-		this.#gone = rows.done;
-		this.#rows = rows;
+	#progress(rows: Partial<Run["rows"]>): void {
+		const { done = this.#gone } = rows;
+		this.#deps.onRows(done - this.#gone);
+		this.#gone = done;
+		this.#rows = { ...this.#rows, ...rows };
 		this.#writeProgress();
 	}
 
