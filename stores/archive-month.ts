@@ -1,3 +1,4 @@
+import type { Run } from "../contracts/archive.ts";
 import type { CollectionPlace } from "../contracts/routing.ts";
 import { withPlace } from "../domain/duties.ts";
 import { alarmsOf, awayOf, shardDatabase } from "../domain/holdings.ts";
@@ -22,7 +23,7 @@ import { isMoved } from "./shard-command.ts";
 export interface MoveDeps extends DutyDeps {
 	/** Waits until so many more rows may be read; throws to end the run. */
 	pace: (rows: number) => Promise<void>;
-	onProgress: (progress: { done: number; total: number }) => void;
+	onProgress: (progress: Partial<Run["rows"]>) => void;
 	/** Hears of troubles that pass. */
 	onError: (error: unknown) => void;
 }
@@ -158,9 +159,10 @@ class MonthMover {
 		const { uuid = "" } = away ?? {};
 		await this.#renameAway(uuid);
 		yield "renamed";
-		const { clusters, pace } = this.#deps;
+		const { clusters } = this.#deps;
 		const sides: [Target, Target] = [this.#away(uuid), this.#target()];
-		for (let left = await compareAll(clusters, sides, pace); ; left = await compareAll(clusters, sides, pace)) {
+		const compare = () => compareAll(clusters, sides, this.#comparing());
+		for (let left = await compare(); ; left = await compare()) {
 			if (left.different.length === 0) break;
 			// Nobody writes to the archive: the source is right.
 			await recopy({ clusters, mustHold: () => this.#duty.mustHold() }, ...sides, left.different);
@@ -207,11 +209,22 @@ class MonthMover {
 			done += many;
 			this.#deps.onProgress({ done, total: Math.max(total, done) });
 		};
-		const deps = { clusters, pace, onRows, mustHold: () => this.#duty.mustHold() };
+		const comparing = () => this.#comparing();
+		const deps = { clusters, pace, comparing, onRows, mustHold: () => this.#duty.mustHold() };
 		const { shard, epoch, map } = this.#duty;
 		const sides = { source, moves: movesOf(map, shard), place: this.#place(), epoch, fresh: this.#fresh };
 		this.#copy = await MonthCopy.begin(deps, sides);
 		return this.#copy;
+	}
+
+	/** The pace of a comparison that begins: it takes as long as the copy, and must be seen to go on. */
+	#comparing(): MoveDeps["pace"] {
+		let verified = 0;
+		return (rows) => {
+			verified += rows;
+			this.#deps.onProgress({ verified });
+			return this.#deps.pace(rows);
+		};
 	}
 
 	/** Shards are dealt over the archive clusters in turn. */

@@ -12,6 +12,8 @@ export interface CopyDeps {
 	clusters: Clusters;
 	/** Waits until so many more rows may be read. */
 	pace: (rows: number) => Promise<void>;
+	/** The pace of a comparison of both sides that begins. */
+	comparing: () => CopyDeps["pace"];
 	/** Throws when this process may go on no longer. Asked before every write to the copy. */
 	mustHold: () => void;
 	onRows: (many: number) => void;
@@ -154,7 +156,7 @@ export class MonthCopy {
 	}
 
 	#compareAll(): Promise<Comparison> {
-		return compareAll(this.#deps.clusters, [this.#sides.source, this.#copy], this.#deps.pace);
+		return compareAll(this.#deps.clusters, [this.#sides.source, this.#copy], this.#deps.comparing());
 	}
 
 	/** A row may have changed between the reads of its two sides: then it is among the changes. */

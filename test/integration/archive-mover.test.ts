@@ -149,7 +149,7 @@ describe("a plan", () => {
 		expect(codes((await ask({ month: "2019_01" })).plan)).toEqual(["2019_01 NOT_HELD"]);
 	});
 
-	test.each([{ month: "2026-08" }, { month: "2026_13" }, { shard: -1 }, { rate: 0 }, { colour: "red" }])(
+	test.each([{ month: "2026-08" }, { month: "2026_13" }, { shard: -1 }, { shard: 99 }, { rate: 0 }, { colour: "red" }])(
 		"is not made for a request like %j",
 		async (body) => {
 			expect(await operator("POST", "/v1/ops/archive/run", body)).toMatchObject({
@@ -179,7 +179,11 @@ describe("a run", () => {
 		expect(running).toMatchObject({ node: ops.nodeID, step: expect.any(String), startedAt: expect.any(String) });
 		expect((await status()).open).toMatchObject([{ id: idOf(0), state: "running" }]);
 		const done = await untilIs(idOf(0), "done");
-		expect(done).toMatchObject({ step: "settled", rows: { done: ROWS, total: ROWS }, endedAt: expect.any(String) });
+		expect(done).toMatchObject({
+			step: "settled",
+			rows: { done: ROWS, total: ROWS, verified: ROWS },
+			endedAt: expect.any(String),
+		});
 		await eventually(() => heard.length > 0, "the event");
 		expect(heard).toEqual([{ shard: 0, month: OLD, rows: ROWS }]);
 		const map = await newestMap(clusters);

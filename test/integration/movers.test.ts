@@ -7,11 +7,13 @@ import { toRow } from "../../domain/rows.ts";
 import { newRun } from "../../domain/runs.ts";
 import type { HasRuns } from "../../mixins/runs.mixin.ts";
 import { Clusters } from "../../stores/clusters.ts";
+import { takeDuty } from "../../stores/duty.ts";
 import { publishLowWatermark } from "../../stores/low-watermark.ts";
 import { newestMap } from "../../stores/map-change.ts";
 import { Mover, type MoverDeps } from "../../stores/mover.ts";
 import { eventually } from "../support/eventually.ts";
 import { customersOf, fillMonth, putRows } from "../support/months.ts";
+import { moveDeps } from "../support/movers.ts";
 import { type ServiceProcess, startProcess } from "../support/processes.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -273,6 +275,28 @@ describe("a mover by the clock", () => {
 		await runs.add({ ...newRun(archiveId(0, month), work, "ops", Date.now()), fresh: true });
 		startMover();
 		expect(await untilIs(archiveId(0, month), "done")).not.toHaveProperty("fresh");
+	});
+
+	test.each([
+		["that very run leaves its record alone, however long it is silent", archiveId(1, addMonths(THIRD, 1)), "running"],
+		["another run says so in the record of one that is long silent", "drop-s01-2020_01", "waiting"],
+	])("that finds the shard busy with %s", async (_name, served, state) => {
+		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
+		const work = { kind: "archive", shard: 1, month: addMonths(THIRD, 1) } as const;
+		const id = archiveId(1, work.month);
+		const silent = { ...newRun(id, work, "ops", Date.now() - 120_000), state: "running", node: "elsewhere" } as const;
+		await records().deleteOne({ _id: id });
+		await runs.add(silent);
+		const duty = await takeDuty(moveDeps(clusters, "elsewhere"), 1, { kind: "archive", run: served });
+		try {
+			const told: string[] = [];
+			startMover({ logger: { info: (text) => void told.push(text), warn: () => undefined, error: () => undefined } });
+			await eventually(() => told.some((text) => text.includes(`${id} is waiting`)), "a try");
+			expect(await runs.get(id)).toMatchObject({ state, node: "elsewhere" });
+		} finally {
+			await duty?.release();
+		}
+		await untilIs(id, "done");
 	});
 
 	test("forgets runs that ended long ago", async () => {
