@@ -31,7 +31,8 @@ export interface Run {
 	state: RunState;
 	/** The last step that is behind it. */
 	step: string | null;
-	rows: { done: number; total: number };
+	/** `done` are copied; `verified` are those of the comparison that is under way, or was the last. */
+	rows: { done: number; total: number; verified?: number };
 	/** Of an erase: rows removed so far, by kind of collection. Whose they were is on record until it is done, and never told. */
 	removed: Record<string, number> | null;
 	/** ISO. */

@@ -6,12 +6,33 @@ import { CHANGE_KINDS } from "./shards.ts";
 /** fastest-validator rules of each action's params: shapes only. What a shape cannot say is in domain/alarm-content.ts. */
 
 const ISO_UTC = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$/;
-const moment = { type: "string", pattern: ISO_UTC, optional: true } as const;
+/** A pattern, and what it asks for in words: a regular expression tells few people what to change. */
+function like(pattern: RegExp, words: string) {
+	return { pattern, messages: { stringPattern: `The '{field}' field must be ${words}.` } } as const;
+}
+const moment = {
+	type: "string",
+	...like(ISO_UTC, "a moment in UTC like 2026-11-22T10:00:00Z"),
+	optional: true,
+} as const;
 
-export const USER_ID = { type: "string", min: 1, max: LIMITS.userIdChars, pattern: /^[\w.@:-]+$/ } as const;
-export const CATEGORY = { type: "string", max: 32, pattern: /^[a-z][a-z0-9_-]*$/ } as const;
+export const USER_ID = {
+	type: "string",
+	min: 1,
+	max: LIMITS.userIdChars,
+	...like(/^[\w.@:-]+$/, "of letters, digits and _ . @ : - only"),
+} as const;
+export const CATEGORY = {
+	type: "string",
+	max: 32,
+	...like(/^[a-z][a-z0-9_-]*$/, "of small letters, digits, _ and -, and begin with a letter"),
+} as const;
 /** 20 bytes as base64url. */
-export const ALARM_ID = { type: "string", length: 27, pattern: /^[\w-]{27}$/ } as const;
+export const ALARM_ID = {
+	type: "string",
+	length: 27,
+	...like(/^[\w-]{27}$/, "the id of an alarm, of letters, digits, _ and -"),
+} as const;
 
 export const NEW_ALARM = {
 	$$strict: true,
@@ -19,11 +40,21 @@ export const NEW_ALARM = {
 	category: CATEGORY,
 	title: { type: "string", min: 1, optional: true },
 	body: { type: "string", min: 1, optional: true },
-	link: { type: "string", max: LIMITS.linkChars, pattern: /^[a-z][a-z0-9+.-]*:\/\/\S+$/i, optional: true },
+	link: {
+		type: "string",
+		max: LIMITS.linkChars,
+		...like(/^[a-z][a-z0-9+.-]*:\/\/\S+$/i, "an address like app://cards/1"),
+		optional: true,
+	},
 	data: { type: "object", optional: true },
 	template: { type: "string", min: 1, max: 128, optional: true },
 	variables: { type: "object", optional: true },
-	locale: { type: "string", max: 35, pattern: /^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$/, optional: true },
+	locale: {
+		type: "string",
+		max: 35,
+		...like(/^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$/, "a language like ko-KR"),
+		optional: true,
+	},
 	lane: { type: "enum", values: [...LANES], optional: true },
 	occurredAt: moment,
 	sendAt: moment,
@@ -32,7 +63,7 @@ export const NEW_ALARM = {
 		type: "string",
 		min: 1,
 		max: LIMITS.idempotencyKeyChars,
-		pattern: /^[\x21-\x7e]+$/,
+		...like(/^[\x21-\x7e]+$/, "of visible ASCII characters, without spaces"),
 		optional: true,
 	},
 } as const;
@@ -103,8 +134,7 @@ export const ARCHIVE_REQUEST = {
 	$$strict: true,
 	month: {
 		type: "string",
-		pattern: /^\d{4}_(0[1-9]|1[0-2])$/,
-		messages: { stringPattern: "'month' must be a month like 2026_08." },
+		...like(/^\d{4}_(0[1-9]|1[0-2])$/, "a month like 2026_08"),
 		optional: true,
 	},
 	shard: { ...count, min: 0, max: 255 },

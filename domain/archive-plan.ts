@@ -2,6 +2,7 @@ import type { ArchivePlan, ArchiveRequest, DueMonth, KeptMonth, RunReason } from
 import type { CollectionPlace, RoutingMap } from "../contracts/routing.ts";
 import { type ClockReading, clockTrouble } from "./clock.ts";
 import { monthOfCollection } from "./holdings.ts";
+import { invalid } from "./invalid.ts";
 import { daysBefore, type Month, monthEndMs, monthOf } from "./periods.ts";
 
 /**
@@ -31,7 +32,9 @@ const MOST_SILENCE_DAYS = 7;
 /** Ids further ahead than this are not stored (CLOCK_SKEW). */
 const MOST_AHEAD_MS = 60_000;
 
+/** What would be made of these facts now. @throws {Fault} VALIDATION_FAILED when a shard is asked for that there is none of. */
 export function archivePlan(facts: ArchiveFacts, limits: ArchiveLimits, asked: ArchiveRequest = {}): ArchivePlan {
+	refuseNoShard(facts.map, asked);
 	const found = monthsOf(facts.map, asked).map((one) => ({ ...one, ...judge(one, facts, limits, asked) }));
 	const judged = confirmed(found, limits, asked);
 	const due = judged.filter((one) => one.why === null).sort(byAge);
@@ -44,6 +47,13 @@ export function archivePlan(facts: ArchiveFacts, limits: ArchiveLimits, asked: A
 		kept: [...notHeld(judged, asked), ...keptMonths(judged)],
 		refused,
 	};
+}
+
+/** With nothing due there, it would look as if all were well. */
+function refuseNoShard({ shards }: RoutingMap, { shard = 0 }: ArchiveRequest): void {
+	if (shard < shards.length) return;
+	const message = `There is no shard ${shard}: there are ${shards.length}, from 0 on.`;
+	throw invalid([{ field: "shard", rule: "unknown", message }]);
 }
 
 interface Held {
@@ -116,8 +126,8 @@ function notDue(kind: DueMonth["kind"], month: Month, { serviceDays, archiveDays
 
 function notHeld(judged: Judged[], { month, shard }: ArchiveRequest): KeptMonth[] {
 	if (month === undefined || judged.length > 0) return [];
-	const who = shard === undefined ? "No shard has" : `There is no shard ${shard} with`;
-	return [{ month, shards: [], reason: reason("NOT_HELD", `${who} alarms of ${month}.`) }];
+	const nobody = shard === undefined ? "No shard has" : `Shard ${shard} has no`;
+	return [{ month, shards: [], reason: reason("NOT_HELD", `${nobody} alarms of ${month}.`) }];
 }
 
 /** Many months at once are more likely a wrong clock or a wrong setting than age: somebody has to say the number. */

@@ -78,6 +78,9 @@ export interface ShapeError {
 	expected?: unknown;
 }
 
+/** Whose message says what is wanted. The validator's own text of a pattern has lost its backslashes; lists may be long. */
+const IN_WORDS = new Set(["stringPattern", "enumValue"]);
+
 export function toFaults(report: unknown): FieldFault[] {
 	return Array.isArray(report) ? (report as ShapeError[]).flatMap(toFault).slice(0, MOST_FAULTS) : [];
 }
@@ -89,16 +92,13 @@ function toFault({ type, field = "", message = "", actual, expected }: ShapeErro
 			.map((name) => name.slice(0, 80))
 			.map((name) => ({ field: name, rule: "unknown", message: `There is no field "${name}".` }));
 	}
-	const shown =
-		type === "required"
-			? ""
-			: ` (given: ${brief(actual)}${expected === undefined ? "" : `; expected: ${brief(expected)}`})`;
-	return [{ field, rule: type, message: `${message}${shown}` }];
+	if (type === "required") return [{ field, rule: type, message }];
+	const wanted = expected === undefined || IN_WORDS.has(type) ? "" : `; expected: ${brief(expected)}`;
+	return [{ field, rule: type, message: `${message} (given: ${brief(actual)}${wanted})` }];
 }
 
 /** The offending value, short enough for a message. Objects only by their kind: they may be deep and large. */
 function brief(value: unknown): string {
-	if (value instanceof RegExp) return String(value);
 	if (Array.isArray(value)) return "a list";
 	if (typeof value === "object" && value !== null) return "an object";
 	const text = JSON.stringify(value) ?? "nothing";

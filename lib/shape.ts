@@ -3,7 +3,10 @@ import type { FieldFault } from "../contracts/alarm.ts";
 import { toFaults } from "./problem.ts";
 
 /** Moleculer's own validator, for what has no action of its own: the items of a bulk request. */
-const validator = new Validators.Fastest();
+const validator = new Validators.Fastest({
+	// Its own sentence calls the allowed values the field's.
+	messages: { enumValue: "The '{field}' field must be one of these: {expected}." },
+});
 
 export function shapeCheck(rules: Record<string, unknown>): (value: unknown) => FieldFault[] {
 	const check = validator.compile(rules);

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ServiceBroker } from "moleculer";
 import type { FieldFault } from "../contracts/alarm.ts";
 import type { ArchiveRequest } from "../contracts/archive.ts";
+import { invalid } from "../domain/invalid.ts";
 import { call } from "../lib/service.ts";
 import { answerText, erasedText, planText, stateText, stoppedText } from "./archive-text.ts";
 
@@ -61,6 +62,8 @@ export const ARCHIVE = {
 async function textOf(broker: ServiceBroker, what: string, options: Options): Promise<string> {
 	const run = Object.hasOwn(COMMANDS, what) ? COMMANDS[what] : undefined;
 	if (run === undefined) return `There is no "archive ${what}": ${ARCHIVE.description}`;
+	const stray = strayWords(what, options);
+	if (stray !== null) return stray;
 	try {
 		return await run(broker, options);
 	} catch (error) {
@@ -68,16 +71,31 @@ async function textOf(broker: ServiceBroker, what: string, options: Options): Pr
 	}
 }
 
-/** Of the options only those that were given. */
+/** What would be passed over in silence: `archive run 2026_08` would begin all that is due. Null: nothing. */
+export function strayWords(what: string, { userId, ...options }: Options): string | null {
+	if (what !== "erase" && userId !== undefined)
+		return `What is "${userId}"? archive ${what} takes options only: archive run --month 2026_08 --shard 7`;
+	if (what !== "run" && Object.values(options).some((value) => value !== undefined))
+		return `archive ${what} takes no options; they are those of archive run`;
+	return null;
+}
+
+/** Of the options only those that were given. @throws {Fault} VALIDATION_FAILED */
 export function requestOf({ month, shard, rate, confirmDrops, trustClock, fresh }: Options): ArchiveRequest {
 	return {
 		...(month !== undefined && { month }),
-		...(shard !== undefined && { shard: Number(shard) }),
-		...(rate !== undefined && { rate: Number(rate) }),
-		...(confirmDrops !== undefined && { confirmDrops: Number(confirmDrops) }),
+		...(shard !== undefined && { shard: wholeOf("shard", shard) }),
+		...(rate !== undefined && { rate: wholeOf("rate", rate) }),
+		...(confirmDrops !== undefined && { confirmDrops: wholeOf("confirm-drops", confirmDrops) }),
 		...(trustClock && { trustClock }),
 		...(fresh && { fresh }),
 	};
+}
+
+/** Here and not by the action's rules: no number is nothing at all on the bus (JSON), and nothing asked for is everything. */
+function wholeOf(field: string, text: string): number {
+	if (/^\d+$/.test(text)) return Number(text);
+	throw invalid([{ field, rule: "number", message: `--${field} must be a whole number (given: "${text}").` }]);
 }
 
 export function troubleText(error: unknown): string {

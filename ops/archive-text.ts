@@ -45,14 +45,25 @@ function openLines({ open, at }: ArchiveState, before: ArchiveState | null): str
 	];
 }
 
-function runningLine({ id, rows, step, node, updatedAt }: Run, before: Run | undefined): string {
-	const part = rows.total === 0 ? 0 : rows.done / rows.total;
-	const spentMs = before === undefined ? 0 : Date.parse(updatedAt) - Date.parse(before.updatedAt);
-	const perSecond = spentMs > 0 ? ((rows.done - (before?.rows.done ?? 0)) / spentMs) * 1_000 : 0;
-	const left = perSecond > 0 ? `, ${durationText(((rows.total - rows.done) / perSecond) * 1_000)} left` : "";
+function runningLine(run: Run, before: Run | undefined): string {
+	const { id, rows, step, node } = run;
+	const done = goneThrough(run);
+	const part = rows.total === 0 ? 0 : done / rows.total;
+	const perSecond = before?.step === step ? speedOf(run, before) : 0;
+	const left = perSecond > 0 ? `, ${durationText(((rows.total - done) / perSecond) * 1_000)} left` : "";
 	const speed = perSecond > 0 ? `  ${Math.round(perSecond).toLocaleString("en")} rows/s${left}` : "";
-	const count = `${rows.done.toLocaleString("en")} of ${rows.total.toLocaleString("en")}`;
+	const count = `${done.toLocaleString("en")} of ${rows.total.toLocaleString("en")}`;
 	return `${id} [${bar(part, WIDTH)}] ${count}${speed}  (${doing(step)}, on ${node})`;
+}
+
+/** Rows of the sweep under way: first of the copy, then of the comparison. */
+function goneThrough({ step, rows }: Run): number {
+	return step === "caught up" ? (rows.verified ?? 0) : rows.done;
+}
+
+function speedOf(run: Run, before: Run): number {
+	const spentMs = Date.parse(run.updatedAt) - Date.parse(before.updatedAt);
+	return spentMs > 0 ? ((goneThrough(run) - goneThrough(before)) / spentMs) * 1_000 : 0;
 }
 
 function erasingLine({ id, removed, step, node }: Run): string {
@@ -93,7 +104,9 @@ function lookLines({ node, lastLook, nextLook }: ArchiveState): string[] {
 	const next = nextLook === null ? "looks only when it is asked" : `looks next at ${nextLook}`;
 	if (lastLook === null) return [`${node} ${next}`];
 	const refused = lastLook.refused === null ? [] : [`${lastLook.refused.code}: ${lastLook.refused.message}`];
-	return [...refused, ...keptLines(lastLook.kept), `${node} ${next}; it looked at ${lastLook.at}`];
+	const found = [...refused, ...keptLines(lastLook.kept)];
+	// Below the moment of the look: what has changed since is not in it.
+	return [`${node} ${next}; it looked at ${lastLook.at}${found.length > 0 ? ", and found:" : ""}`, ...found];
 }
 
 export function planText({ due, kept, refused, newestStored, lowWatermark, at }: ArchivePlan): string {
@@ -114,13 +127,24 @@ function keptLines(kept: KeptMonth[]): string[] {
 }
 
 function shardsText(shards: number[]): string {
-	return shards.length === 1 ? `shard ${shards[0]}` : `${shards.length} shards (${shards.join(", ")})`;
+	return shards.length === 1 ? `shard ${shards[0]}` : `${shards.length} shards (${rangesText(shards)})`;
+}
+
+/** `0-3, 7`: there may be 256 of them. */
+function rangesText(shards: number[]): string {
+	const ranges: { first: number; last: number }[] = [];
+	for (const shard of shards) {
+		const range = ranges.at(-1);
+		if (range !== undefined && shard === range.last + 1) range.last = shard;
+		else ranges.push({ first: shard, last: shard });
+	}
+	return ranges.map(({ first, last }) => (first === last ? first : `${first}-${last}`)).join(", ");
 }
 
 export function answerText({ begun, left, plan }: RunAnswer): string {
 	const lines = begun.slice(0, SHOWN).map(({ id, state }) => `${id} ${state}`);
 	return [
-		`${begun.length} runs are planned or under way.`,
+		`${runsAre(begun.length)} planned or under way.`,
 		...lines,
 		...(begun.length > SHOWN ? [`… and ${begun.length - SHOWN} more`] : []),
 		...left.map(
@@ -133,7 +157,11 @@ export function answerText({ begun, left, plan }: RunAnswer): string {
 export function stoppedText(runs: Run[]): string {
 	if (runs.length === 0) return "There was nothing to stop.";
 	const erases = runs.some(({ kind }) => kind === "erase") ? ", an erase until `archive erase` of that customer" : "";
-	return `${runs.length} runs are stopped until \`archive run\`${erases}: ${runs.map(({ id }) => id).join(", ")}`;
+	return `${runsAre(runs.length)} stopped until \`archive run\`${erases}: ${runs.map(({ id }) => id).join(", ")}`;
+}
+
+function runsAre(count: number): string {
+	return count === 1 ? "1 run is" : `${count} runs are`;
 }
 
 export function erasedText({ id, state, shard }: Run): string {

@@ -1,3 +1,4 @@
+import type { Run } from "../contracts/archive.ts";
 import type { CollectionPlace } from "../contracts/routing.ts";
 import { withPlace } from "../domain/duties.ts";
 import { alarmsOf, awayOf, shardDatabase } from "../domain/holdings.ts";
@@ -28,9 +29,7 @@ export interface MoveDeps extends DutyDeps {
 	onError: (error: unknown) => void;
 }
 
-export interface Progress {
-	done: number;
-	total: number;
+export interface Progress extends Partial<Run["rows"]> {
 	/** Of `done`, what an earlier attempt had copied. */
 	before?: number;
 }
@@ -88,6 +87,16 @@ export async function* archiveMonth(deps: MoveDeps, work: MonthWork): AsyncGener
 			deps.onError(error);
 		}
 	}
+}
+
+/** The pace of a comparison that begins: it takes as long as the copy, and must be seen to go on. */
+export function paceOfComparing({ onProgress, pace }: Pick<MoveDeps, "onProgress" | "pace">): MoveDeps["pace"] {
+	let verified = 0;
+	return (rows) => {
+		verified += rows;
+		onProgress({ verified });
+		return pace(rows);
+	};
 }
 
 /** Whatever the plan says: what may still be written to stays. */
@@ -175,9 +184,10 @@ class MonthMover {
 		const { uuid = "" } = away ?? {};
 		await this.#renameAway(uuid);
 		yield "renamed";
-		const { clusters, pace } = this.#deps;
+		const { clusters } = this.#deps;
 		const sides: [Target, Target] = [this.#away(uuid), this.#target()];
-		for (let left = await compareAll(clusters, sides, pace); ; left = await compareAll(clusters, sides, pace)) {
+		const compare = () => compareAll(clusters, sides, paceOfComparing(this.#deps));
+		for (let left = await compare(); ; left = await compare()) {
 			if (left.different.length === 0) break;
 			// Nobody writes to the archive: the source is right.
 			await recopy({ clusters, mustHold: () => this.#duty.mustHold() }, ...sides, left.different);
@@ -224,7 +234,8 @@ class MonthMover {
 			done += many;
 			this.#deps.onProgress({ done, total: Math.max(total, done) });
 		};
-		const deps = { clusters, pace, onRows, mustHold: () => this.#duty.mustHold() };
+		const comparing = () => paceOfComparing(this.#deps);
+		const deps = { clusters, pace, comparing, onRows, mustHold: () => this.#duty.mustHold() };
 		const { shard, epoch, map } = this.#duty;
 		const sides = { source, moves: movesOf(map, shard), place: this.#place(), epoch, fresh: this.#fresh };
 		this.#copy = await MonthCopy.begin(deps, sides);

@@ -11,6 +11,8 @@ export interface CopyDeps {
 	clusters: Clusters;
 	/** Waits until so many more rows may be read. */
 	pace: (rows: number) => Promise<void>;
+	/** The pace of a comparison of both sides that begins. */
+	comparing: () => CopyDeps["pace"];
 	/** Throws when this process may go on no longer. Asked before every write to a copy. */
 	mustHold: () => void;
 	onRows: (many: number) => void;
@@ -71,8 +73,9 @@ export class LiveCopy {
 	/** Rows that differ although they have not changed since their comparison began: then the copy is wrong. */
 	async verify(): Promise<WrongRows[]> {
 		const wrong: WrongRows[] = [];
+		const paced = this.#deps.comparing();
 		for (const pair of this.#pairs) {
-			const ids = await this.#verifyPair(pair);
+			const ids = await this.#verifyPair(pair, paced);
 			if (ids.length > 0) wrong.push({ collection: pair.source.collection, ids });
 		}
 		return wrong;
@@ -98,10 +101,10 @@ export class LiveCopy {
 	}
 
 	/** A row may have changed between the reads of its two sides: then it is among the changes. */
-	async #verifyPair(pair: Pair): Promise<Buffer[]> {
+	async #verifyPair(pair: Pair, paced: CopyDeps["pace"]): Promise<Buffer[]> {
 		for (let tries = 1; ; tries++) {
 			this.#changed.delete(pair.source.collection);
-			const { different, complete } = await compareAll(this.#deps.clusters, [pair.source, pair.copy], this.#deps.pace);
+			const { different, complete } = await compareAll(this.#deps.clusters, [pair.source, pair.copy], paced);
 			await this.catchUpOnce();
 			const changed = this.#changedOf(pair);
 			const wrong = different.filter((id) => !changed.has(id.toString("latin1")));

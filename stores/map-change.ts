@@ -1,8 +1,10 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
+import { backoffMs } from "../domain/verdicts.ts";
 import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
-import { loadDocument, MOST_TRIES, replaceDocument } from "./documents.ts";
+import { loadDocument, replaceDocument } from "./documents.ts";
 import { MAP_ID } from "./routing-map.ts";
 
 /** The highest version that any cluster has. */
@@ -14,6 +16,11 @@ export async function newestMap(clusters: Clusters): Promise<RoutingMap> {
 	return map;
 }
 
+/** Several movers, each on a shard of its own, change one map: without a pause of chance, one of them may lose time and again. */
+const MOST_TRIES = 24;
+const FIRST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 300;
+
 /**
  * Changes the map by compare-and-set, deciding anew on the newest version as often as another change was first.
  * Null: `decide` had nothing to change.
@@ -22,9 +29,10 @@ export async function changeMap(
 	clusters: Clusters,
 	decide: (map: RoutingMap) => RoutingMap | null,
 ): Promise<RoutingMap | null> {
-	for (let tries = 0; tries <= MOST_TRIES; tries++) {
+	for (let tries = 1; tries <= MOST_TRIES; tries++) {
 		const next = decide(await newestMap(clusters));
 		if (next === null || (await replaceMap(clusters, next))) return next;
+		await sleep(backoffMs(tries, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, Math.random()));
 	}
 	throw new Error("the routing map is being changed by others all the time; try again");
 }

@@ -7,7 +7,7 @@ import { showId } from "../domain/ids.ts";
 import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
 import { copiedNames, movingNames, TargetClosed, withLeft, withMovedShard } from "../domain/shard-move.ts";
 import { renameCollection } from "./archive-copies.ts";
-import { type MoveDeps, MoveRefused } from "./archive-month.ts";
+import { type MoveDeps, MoveRefused, paceOfComparing } from "./archive-month.ts";
 import { FeedLost } from "./change-feed.ts";
 import type { Cluster } from "./cluster.ts";
 import { dropCollection } from "./collections.ts";
@@ -138,7 +138,8 @@ class ShardMover {
 			done += many;
 			this.#deps.onProgress({ done, total: Math.max(total, done), before });
 		};
-		const deps = { clusters, pace, onRows, mustHold: () => this.#duty.mustHold() };
+		const comparing = () => paceOfComparing(this.#deps);
+		const deps = { clusters, pace, comparing, onRows, mustHold: () => this.#duty.mustHold() };
 		const to = { cluster: this.#to, shard };
 		this.#copy = await ShardCopy.begin(deps, { sources, moves: movesOf(map, shard), to, epoch, fresh: this.#fresh });
 		done = before = await this.#copy.countRows();

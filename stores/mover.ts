@@ -44,7 +44,7 @@ const isOther: IsOurs = (run) => !isMove(run);
 
 export class Mover {
 	readonly #deps: MoverDeps;
-	readonly #resting = new Map<string, { tries: number; untilMs: number }>();
+	readonly #resting = new Map<string, { code: string; tries: number; untilMs: number }>();
 	readonly #stop = new AbortController();
 	readonly #naps = new Set<AbortController>();
 	#lookAtMs: number;
@@ -196,17 +196,19 @@ export class Mover {
 	#note(before: Run, run: Run): void {
 		const { logger, onDone } = this.#deps;
 		const why = run.reason === null ? "" : `: ${run.reason.message}`;
+		// One that waits for long is told once, also where its record says that it is under way elsewhere.
+		const isTold = run.state === "waiting" && this.#resting.get(run.id)?.code === run.reason?.code;
 		if (run.state === "waiting") this.#rest(run);
 		else this.#resting.delete(run.id);
 		if (run.state === "done") onDone(run);
-		// One that waits for long is told once.
-		if (run.state !== before.state || run.reason?.code !== before.reason?.code) {
+		if (!isTold && (run.state !== before.state || run.reason?.code !== before.reason?.code)) {
 			logger[run.state === "refused" ? "error" : "info"](`run ${run.id} is ${run.state}${why}`);
 		}
 	}
 
 	#rest({ id, reason }: Run): void {
+		const code = reason?.code ?? "";
 		const tries = (this.#resting.get(id)?.tries ?? 0) + 1;
-		this.#resting.set(id, { tries, untilMs: performance.now() + pauseMs(tries, reason?.code ?? "") });
+		this.#resting.set(id, { code, tries, untilMs: performance.now() + pauseMs(tries, code) });
 	}
 }

@@ -1,4 +1,5 @@
 import type { Run } from "../contracts/archive.ts";
+import { dutyOf } from "../domain/duties.ts";
 import { Halted, OPEN, type RunChange, verdictOn } from "../domain/runs.ts";
 import { inTime } from "../lib/in-time.ts";
 import type { Progress } from "./archive-month.ts";
@@ -25,7 +26,7 @@ const COMPARED_AFTER = "caught up";
 /** Progress is not written, nor the record looked at, more often. */
 const WRITE_MS = 1_000;
 const CHECK_MS = 1_000;
-/** A run that is under way is heard of more often. */
+/** A run that is under way is heard of more often, as a rule. */
 const STALE_MS = 60_000;
 
 export class RunWork {
@@ -132,10 +133,11 @@ export class RunWork {
 		this.#isBegun = true;
 	}
 
-	#progress({ done, total, before = 0 }: Progress): void {
+	#progress({ before = 0, ...rows }: Progress): void {
+		const { done = this.#gone + before } = rows;
 		this.#deps.onRows(done - before - this.#gone);
 		this.#gone = done - before;
-		this.#rows = { done, total };
+		this.#rows = { ...this.#rows, ...rows };
 		this.#writeProgress();
 	}
 
@@ -172,15 +174,22 @@ export class RunWork {
 		if (state === "refused" || reason.code === "TRY_FAILED") this.#deps.onError(error);
 		const endedAt = state === "refused" ? this.#now() : null;
 		const waitingSince = state === "waiting" ? (this.#run.waitingSince ?? this.#now()) : undefined;
-		await this.#change(this.#expected(), { state, reason, endedAt, waitingSince, ...this.#counts() });
+		const expected = await this.#expected(reason.code);
+		await this.#change(expected, { state, reason, endedAt, waitingSince, ...this.#counts() });
 		this.#run = { ...this.#run, state, reason };
 	}
 
-	/** A run that could not be begun here may be under way elsewhere: whoever writes of its progress goes on writing. */
-	#expected(): RunExpected {
+	/** A run that could not be begun here may be under way elsewhere: whoever works on it goes on writing of it. */
+	async #expected(code: string): Promise<RunExpected> {
 		if (this.#isBegun) return { states: ["running"], node: this.#deps.node };
 		const isStale = this.#deps.nowMs() - Date.parse(this.#run.updatedAt) > STALE_MS;
-		return { states: isStale ? OPEN : ["planned", "waiting"] };
+		const isElsewhere = !isStale || (code === "SHARD_BUSY" && (await this.#isServed()));
+		return { states: isElsewhere ? ["planned", "waiting"] : OPEN };
+	}
+
+	/** The shard is busy with this very run: at a low rate, its record is silent for long. */
+	async #isServed(): Promise<boolean> {
+		return dutyOf(await newestMap(this.#deps.clusters), this.#run.shard)?.run === this.#run.id;
 	}
 
 	#now(): string {

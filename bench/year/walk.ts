@@ -107,7 +107,7 @@ export class Year {
 			onMap: () => undefined,
 			nowMs: () => this.#nowMs,
 			pace: async () => undefined,
-			onProgress: ({ done }) => {
+			onProgress: ({ done = before }) => {
 				this.#onRows(done - before);
 				before = done;
 			},

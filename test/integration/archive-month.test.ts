@@ -214,11 +214,22 @@ test("a copy that was cut off goes on behind its last row", async () => {
 	expect(await placeNow()).toEqual({ tier: "service", uuid: sourceOf().uuid });
 	let copied = 0;
 	await archive({
-		onProgress: ({ done }) => {
+		onProgress: ({ done = copied }) => {
 			copied = done;
 		},
 	});
 	expect(copied).toBe(rows.length - 2_000);
+	await expectArchived(before);
+});
+
+test("a comparison is seen to go on, as the copying is", async () => {
+	const before = await atSource();
+	const seen: (number | undefined)[] = [];
+	await archive({ onProgress: ({ verified }) => void seen.push(verified) });
+	const verified = seen.filter((count) => count !== undefined);
+	expect(verified.length).toBeGreaterThan(1);
+	expect(verified).toEqual([...verified].sort((one, other) => one - other));
+	expect(verified.at(-1)).toBe(rows.length);
 	await expectArchived(before);
 });
 

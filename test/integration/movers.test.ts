@@ -7,11 +7,13 @@ import { toRow } from "../../domain/rows.ts";
 import { newRun } from "../../domain/runs.ts";
 import type { HasRuns } from "../../mixins/runs.mixin.ts";
 import { Clusters } from "../../stores/clusters.ts";
+import { takeDuty } from "../../stores/duty.ts";
 import { publishLowWatermark } from "../../stores/low-watermark.ts";
 import { newestMap } from "../../stores/map-change.ts";
 import { Mover, type MoverDeps } from "../../stores/mover.ts";
 import { eventually } from "../support/eventually.ts";
 import { customersOf, fillMonth, putRows } from "../support/months.ts";
+import { moveDeps } from "../support/movers.ts";
 import { type ServiceProcess, startProcess } from "../support/processes.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -148,6 +150,27 @@ describe("a run whose process", () => {
 	});
 });
 
+describe("the record of a run", () => {
+	test("is changed only while it is as expected, and put there only once", async () => {
+		const broker = await system.run("archive.mover", { NODE_ID: "recorder" });
+		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
+		const add = () => runs.add({ ...newRun("on-record", work, "ops", Date.now()), state: "stopped", node: "n1" });
+		const work = { kind: "archive", shard: 0, month: "2020_01" } as const;
+		expect([await eventually(add, "the record"), await add()]).toEqual([true, false]);
+		const before = await runs.get("on-record");
+		expect(await runs.change("on-record", { states: ["running", "planned"] }, { state: "done" })).toBe(false);
+		expect(await runs.change("on-record", { states: ["stopped"], node: "n2" }, { state: "done" })).toBe(false);
+		expect(await runs.change("no-such-run", { states: ["stopped"] }, { state: "done" })).toBe(false);
+		expect(await runs.get("on-record")).toEqual(before);
+		// The same once more is a change all the same: it was found.
+		for (const _ of ["once", "twice"]) {
+			expect(await runs.change("on-record", { states: ["stopped"], node: "n1" }, { step: "taken" })).toBe(true);
+		}
+		await records().deleteOne({ _id: "on-record" });
+		await broker.stop();
+	});
+});
+
 describe("a mover by the clock", () => {
 	let broker: ServiceBroker;
 	let mover: Mover | null = null;
@@ -254,6 +277,28 @@ describe("a mover by the clock", () => {
 		await runs.add({ ...newRun(archiveId(0, month), work, "ops", Date.now()), fresh: true });
 		startMover();
 		expect(await untilIs(archiveId(0, month), "done")).not.toHaveProperty("fresh");
+	});
+
+	test.each([
+		["that very run leaves its record alone, however long it is silent", archiveId(1, addMonths(THIRD, 1)), "running"],
+		["another run says so in the record of one that is long silent", "drop-s01-2020_01", "waiting"],
+	])("that finds the shard busy with %s", async (_name, served, state) => {
+		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
+		const work = { kind: "archive", shard: 1, month: addMonths(THIRD, 1) } as const;
+		const id = archiveId(1, work.month);
+		const silent = { ...newRun(id, work, "ops", Date.now() - 120_000), state: "running", node: "elsewhere" } as const;
+		await records().deleteOne({ _id: id });
+		await runs.add(silent);
+		const duty = await takeDuty(moveDeps(clusters, "elsewhere"), 1, { kind: "archive", run: served });
+		try {
+			const told: string[] = [];
+			startMover({ logger: { info: (text) => void told.push(text), warn: () => undefined, error: () => undefined } });
+			await eventually(() => told.some((text) => text.includes(`${id} is waiting`)), "a try");
+			expect(await runs.get(id)).toMatchObject({ state, node: "elsewhere" });
+		} finally {
+			await duty?.release();
+		}
+		await untilIs(id, "done");
 	});
 
 	test("forgets runs that ended long ago", async () => {

@@ -6,6 +6,7 @@ import { setUp } from "../../ops/system.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { loadDocument, replaceDocument } from "../../stores/documents.ts";
 import { publishLowWatermark } from "../../stores/low-watermark.ts";
+import { changeMap, newestMap } from "../../stores/map-change.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing-map.ts";
 import { eventually } from "../support/eventually.ts";
 import { restClient } from "../support/rest.ts";
@@ -68,6 +69,16 @@ test("set-up can run again, and by several at once, and changes nothing", async 
 		setUp(system.config, undefined),
 	]);
 	expect(await shards.map()).toEqual(before);
+});
+
+test("many who change the map at the same time all come through, none for ever too late", async () => {
+	const { version } = await newestMap(clusters);
+	const changes = 6;
+	const movers = Array.from({ length: 12 }, async () => {
+		for (let one = 0; one < changes; one++) await changeMap(clusters, (map) => ({ ...map, version: map.version + 1 }));
+	});
+	await Promise.all(movers);
+	expect((await newestMap(clusters)).version).toBe(version + movers.length * changes);
 });
 
 test("a start with another number of shards is refused and says which number to set", async () => {

@@ -354,7 +354,7 @@ export const MUTANTS: Mutant[] = [
 		file: "mixins/runs.mixin.ts",
 		find: "state: { $in: states }, ...(node !== undefined",
 		replace: "...(node !== undefined",
-		suite: { project: "integration", paths: "integration/archive-mover" },
+		suite: { project: "integration", paths: "integration/movers", tests: "the record of a run" },
 	},
 	{
 		name: "sources go on a doubtful clock",

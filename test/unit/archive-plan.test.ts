@@ -82,11 +82,19 @@ describe("a month", () => {
 		expect(plan.kept[0]?.reason.message).toContain("SERVICE_DAYS (90)");
 	});
 
+	test("of a shard that there is none of is refused, and does not look like nothing to do", () => {
+		const twoShards = mapOf({ "2026_06": service }, { "2026_06": service });
+		const message = "There is no shard 2: there are 2, from 0 on.";
+		const faults = [{ field: "shard", rule: "unknown", message }];
+		expect(() => planOf(twoShards, {}, { shard: 2 })).toThrow(expect.objectContaining({ data: { faults } }));
+		expect(names(planOf(twoShards, {}, { shard: 1 }).due)).toEqual(["archive 2026_06 of 1"]);
+	});
+
 	test("that was asked for and is not there is said to be", () => {
-		const map = mapOf({ "2026_06": service });
+		const map = mapOf({ "2026_06": service }, {});
 		expect(keptOf(planOf(map, {}, { month: "2024_01" }))).toEqual(["2024_01 of : NOT_HELD"]);
-		expect(planOf(map, {}, { month: "2026_06", shard: 5 }).kept[0]?.reason.message).toContain("no shard 5");
-		expect(keptOf(planOf(map, {}, { shard: 5 }))).toEqual([]);
+		const { kept } = planOf(map, {}, { month: "2026_06", shard: 1 });
+		expect(kept[0]?.reason.message).toBe("Shard 1 has no alarms of 2026_06.");
 	});
 
 	test("and a shard that are asked for are all that is planned", () => {

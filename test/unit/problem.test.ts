@@ -1,7 +1,10 @@
 import { Errors } from "moleculer";
 import ApiGateway from "moleculer-web";
+import { RUN_STATES } from "../../contracts/archive.ts";
 import { ERRORS, type ErrorCode, Fault } from "../../contracts/errors.ts";
+import { ARCHIVE_REQUEST, NEW_ALARM, RUN_QUERY } from "../../contracts/rules.ts";
 import { type Problem, toFaults, toProblem } from "../../lib/problem.ts";
+import { shapeCheck } from "../../lib/shape.ts";
 
 const CODES = Object.keys(ERRORS) as ErrorCode[];
 const KNOWN_FIELDS = new Set(["type", "title", "status", "code", "detail", "faults", "ids", "retryAfterS"]);
@@ -144,6 +147,22 @@ describe("the report of the validator", () => {
 		expect(
 			toFaults([{ type: "stringMax", field: "link", message: "Too long.", actual: 3_000, expected: 2_048 }]),
 		).toEqual([{ field: "link", rule: "stringMax", message: "Too long. (given: 3000; expected: 2048)" }]);
+	});
+
+	test("says in words what a pattern or a list of values asks for", () => {
+		const [month, state] = [
+			shapeCheck(ARCHIVE_REQUEST)({ month: "2026-13" }),
+			shapeCheck(RUN_QUERY)({ state: "open" }),
+		].flat();
+		expect(month?.message).toBe(`The 'month' field must be a month like 2026_08. (given: "2026-13")`);
+		expect(state?.message).toBe(`The 'state' field must be one of these: ${RUN_STATES.join(", ")}. (given: "open")`);
+	});
+
+	test("has words of our own for every pattern", () => {
+		const wrong = { userId: " ", category: " ", link: " ", locale: " ", sendAt: " ", idempotencyKey: " " };
+		const faults = shapeCheck(NEW_ALARM)(wrong).filter(({ rule }) => rule === "stringPattern");
+		expect(faults.map(({ field }) => field).sort()).toEqual(Object.keys(wrong).sort());
+		for (const { message } of faults) expect(message).not.toContain("required pattern");
 	});
 
 	test("does not speak of a value when there is none", () => {
