@@ -19,7 +19,7 @@ import { encodeRequest, type Reply } from "./line.ts";
 // what it was told, so that nothing that was promised can be lost unnoticed, and how long the writers of each shard had to wait.
 
 const PAGE_LINES = 64;
-const MARK_LINES = 128;
+const MARK_LINES = 64;
 const AGAIN_MS = 20;
 const LOOK_MS = 50;
 const FOLLOW_EVERY_MS = 250;
