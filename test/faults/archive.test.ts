@@ -129,7 +129,11 @@ async function torment(chance: ReturnType<typeof chanceOf>): Promise<[number, nu
 	let kills = 0;
 	let freezes = 0;
 	while (Date.now() < endMs) {
-		const mover = startMover(system.servers, { shard: chance.between(0, SHARDS - 1), month: chance.pick(MONTHS) });
+		const mover = startMover(system.servers, {
+			shard: chance.between(0, SHARDS - 1),
+			month: chance.pick(MONTHS),
+			leaseMs: 1_500,
+		});
 		let line = await mover.next();
 		for (let steps = chance.between(0, 9); steps > 0 && line.startsWith("step"); steps--) {
 			mover.goOn();

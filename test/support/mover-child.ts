@@ -9,7 +9,7 @@ import { Clusters } from "../../stores/clusters.ts";
 interface Order {
 	shard: number;
 	month: string;
-	leaseMs: number;
+	leaseMs?: number;
 }
 
 async function main(): Promise<void> {
@@ -21,7 +21,7 @@ async function main(): Promise<void> {
 		node: `child-${process.pid}`,
 		onMap: () => undefined,
 		nowMs: Date.now,
-		leaseMs,
+		...(leaseMs !== undefined && { leaseMs }),
 		pace: async () => undefined,
 		onProgress: () => undefined,
 		onError: (error: unknown) => console.log(`trouble ${error}`),

@@ -12,7 +12,6 @@ export function moveDeps(clusters: Clusters, node: string, more: Partial<MoveDep
 		node,
 		onMap: () => undefined,
 		nowMs: Date.now,
-		leaseMs: 1_500,
 		pace: async () => undefined,
 		onProgress: () => undefined,
 		onError: () => undefined,
@@ -33,9 +32,12 @@ export interface MoverProcess {
 	kill(): Promise<string>;
 }
 
-export function startMover({ env, dir }: TestServers, order: { shard: number; month: string }): MoverProcess {
+export function startMover(
+	{ env, dir }: TestServers,
+	order: { shard: number; month: string; leaseMs?: number },
+): MoverProcess {
 	const child = spawn(process.execPath, ["test/support/mover-child.ts"], {
-		env: { ...env, TEST_DIR: dir, ORDER: JSON.stringify({ leaseMs: 1_500, ...order }) },
+		env: { ...env, TEST_DIR: dir, ORDER: JSON.stringify(order) },
 		stdio: ["pipe", "pipe", "inherit"],
 	});
 	const ended = endOf(child);
