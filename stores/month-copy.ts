@@ -1,9 +1,9 @@
 import type { Target } from "../domain/routing.ts";
-import { type CopyPlace, dropCopies, finishCopy, makeCopy, takeOverCopy } from "./archive-copies.ts";
+import { type CopyPlace, dropCopies, finishCopy, type Leftover, makeCopy, takeOverCopy } from "./archive-copies.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import type { Clusters } from "./clusters.ts";
 import { type Comparison, compareAll, compareIds } from "./compare.ts";
-import { beginMove, type MoveRow, readMove, writeMarker } from "./moves.ts";
+import { beginMove, type MoveRow, writeMarker } from "./moves.ts";
 import { insertRaw, type RawRow, rawId, readRaw, readRawByIds, replaceRaw } from "./raw-rows.ts";
 
 /** Making a copy of a month that is equal to its source, while the source is written to. */
@@ -22,8 +22,10 @@ interface Sides {
 	moves: Target;
 	place: CopyPlace;
 	epoch: number;
-	/** Throws away what an earlier attempt has left. */
-	fresh: boolean;
+	/** What earlier attempts have left at the place. */
+	left: Leftover[];
+	/** Of the attempt whose copy is gone on with; null: all that was left is thrown away. */
+	begun: MoveRow | null;
 }
 
 const CHUNK = 2_000;
@@ -52,18 +54,19 @@ export class MonthCopy {
 
 	/** Goes on with the copy of an earlier attempt if its changes can still be told, else begins a new one. */
 	static async begin(deps: CopyDeps, sides: Sides): Promise<MonthCopy> {
-		const { source, moves, place, epoch, fresh } = sides;
-		const row = fresh ? null : await readMove(deps.clusters, moves, source);
-		const copy = row === null ? null : await takeOverCopy(place, epoch);
-		if (row !== null && copy !== null) return new MonthCopy(deps, sides, row, copy);
+		const { place, epoch, left, begun } = sides;
+		const copy = begun && (await takeOverCopy(place, left, begun.copy, epoch));
+		if (begun !== null && copy !== null) return new MonthCopy(deps, sides, begun, copy);
 		return MonthCopy.#fromNothing(deps, sides);
 	}
 
+	/** The copy is made before its row is written, so that the row can name it: no attempt takes one row's changes for another's copy. */
 	static async #fromNothing(deps: CopyDeps, sides: Sides): Promise<MonthCopy> {
+		const { place, left, epoch, moves, source } = sides;
 		deps.mustHold();
-		await dropCopies(sides.place);
-		const row = await beginMove(deps.clusters, sides.moves, sides.source);
-		return new MonthCopy(deps, sides, row, await makeCopy(sides.place, sides.epoch));
+		await dropCopies(place, left);
+		const copy = await makeCopy(place, epoch);
+		return new MonthCopy(deps, sides, await beginMove(deps.clusters, moves, source, copy), copy);
 	}
 
 	/** Copies what is still missing, in the order of `_id`: an earlier attempt's last row is where it goes on. */

@@ -15,6 +15,10 @@ export interface MoveRow {
 	since: Timestamp;
 	/** Written again and again, and looked for among the changes. */
 	marker: string;
+	/** The archive cluster that the copy lies on: it stays there, also when there are more or fewer of them by the next attempt. */
+	to: string;
+	/** UUID of the copy that holds everything older. */
+	copy: string;
 }
 
 /** Where the rows of a shard's moves lie. */
@@ -33,9 +37,10 @@ export async function readMove(clusters: Clusters, moves: Target, source: Target
  * Begins anew, from now on. The moment is asked for before the row is written with a majority: what happened before it is then safe on a
  * majority, and read by the copy; what happens from it on is among the changes.
  */
-export async function beginMove(clusters: Clusters, moves: Target, source: Target): Promise<MoveRow> {
+export async function beginMove(clusters: Clusters, moves: Target, source: Target, copy: Target): Promise<MoveRow> {
 	const { operationTime } = await clusters.at(source.cluster).command("admin", { ping: 1 });
-	const row = { _id: source.collection, source: source.uuid, since: operationTime as Timestamp, marker: "" };
+	const sides = { source: source.uuid, to: copy.cluster, copy: copy.uuid };
+	const row = { _id: source.collection, ...sides, since: operationTime as Timestamp, marker: "" };
 	await put(clusters, moves, row);
 	return row;
 }

@@ -7,6 +7,7 @@ import { shardTarget, type Target } from "../../domain/routing.ts";
 import type { Slot } from "../../domain/rows.ts";
 import { ARCHIVE_STEPS, type ArchiveStep, archiveMonth, type MoveDeps } from "../../stores/archive-month.ts";
 import { dropAway } from "../../stores/away.ts";
+import type { Cluster } from "../../stores/cluster.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { dropMonth } from "../../stores/drop-month.ts";
 import { liftDeadFences, setFence } from "../../stores/fence.ts";
@@ -222,6 +223,24 @@ test("a copy that was cut off goes on behind its last row", async () => {
 	await expectArchived(before);
 });
 
+test("a copy that was begun stays where it is when there are more archive clusters by the next attempt", async () => {
+	const before = await atSource();
+	let chunks = 0;
+	const pace = () => (++chunks === 2 ? Promise.reject(new Error("cut off")) : Promise.resolve());
+	await expect(archive({ pace })).rejects.toThrow("cut off");
+	// In whose order this shard would be dealt to the other one, which is a service cluster, too.
+	const uris = [`a0=${servers.mongods.a0?.uri}`, `a1=${servers.mongods.c0?.uri}`];
+	const ordered = shard % 2 === 0 ? uris.reverse() : uris;
+	const more = new Clusters(configOf(servers, { LOGICAL_SHARDS: "32", MONGO_ARCHIVE_URIS: ordered.join(";") }));
+	let copied = 0;
+	const onProgress = ({ done }: { done: number }) => {
+		copied = done;
+	};
+	await archive({ clusters: more, onProgress }).finally(() => more.close());
+	expect(copied).toBe(rows.length - 2_000);
+	await expectArchived(before);
+});
+
 describe("a mover that is frozen, and wakes after another has taken over, does no harm", () => {
 	test.each(["taken", "copied", "verified", "fenced", "drained", "switched", "renamed"])("after: %s", async (step) => {
 		const before = await atSource();
@@ -233,6 +252,48 @@ describe("a mover that is frozen, and wakes after another has taken over, does n
 		thaw(sleeper.pid);
 		expect(await sleeper.finish()).toBe("end DutyLost");
 		expect(await placeNow()).toEqual(place);
+		await expectArchived(before);
+	});
+});
+
+/** Clusters of a mover that falls asleep when it is about to look for earlier copies: it renews nothing either, and wakes when told to. */
+function sleepyClusters() {
+	const [asleep, awake] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+	let sleeps = false;
+	const command = async (cluster: Cluster, database: string, order: Document) => {
+		if (order.listCollections === 1 && database === archiveDatabase(shard)) {
+			sleeps = true;
+			asleep.resolve();
+			await awake.promise;
+		}
+		if (sleeps && order.findAndModify === "leases") throw new Error("asleep");
+		return cluster.command(database, order);
+	};
+	const sleepy = (cluster: Cluster) =>
+		({
+			name: cluster.name,
+			command: (database: string, order: Document) => command(cluster, database, order),
+			read: (database: string, order: Document) => command(cluster, database, order),
+			readRaw: cluster.readRaw.bind(cluster),
+			watch: cluster.watch.bind(cluster),
+		}) as unknown as Cluster;
+	const all = (some: ReadonlyMap<string, Cluster>) => new Map([...some].map(([name, one]) => [name, sleepy(one)]));
+	const [service, archive] = [all(clusters.service), all(clusters.archive)];
+	const at = (name: string) => service.get(name) ?? archive.get(name);
+	return { clusters: { ...clusters, service, archive, at } as unknown as Clusters, asleep, awake };
+}
+
+describe("a mover that sleeps before it has found an earlier copy, and wakes after another has archived the month", () => {
+	test.each([{ fresh: false }, { fresh: true }])("leaves the archive alone: %o", async ({ fresh }) => {
+		const before = await atSource();
+		const cut = archive({ pace: () => Promise.reject(new Error("cut off")) });
+		await expect(cut).rejects.toThrow("cut off");
+		const { clusters: theirs, asleep, awake } = sleepyClusters();
+		const sleeper = archiveMonth(deps({ clusters: theirs }), work({ fresh })).next();
+		await asleep.promise;
+		await eventually(() => archive().catch((error: Error) => error.name !== "ShardBusy" && Promise.reject(error)));
+		awake.resolve();
+		await expect(sleeper).rejects.toMatchObject({ name: "DutyLost" });
 		await expectArchived(before);
 	});
 });
