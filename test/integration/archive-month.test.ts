@@ -395,6 +395,30 @@ test("a source is dropped when its grace time is over, and an archived month whe
 	await dropMonth(deps(), work());
 });
 
+test("a source is kept, however old, while its copy is not where the map says, or nobody can tell", async () => {
+	await archive();
+	const later = deps({ nowMs: () => Date.now() + 86_400_000 });
+	const whatOf = async () => {
+		const { errors } = await dropAway(later, 0);
+		expect(await placeNow()).toHaveProperty("away");
+		return errors.map(String).join();
+	};
+	await freeze(servers.mongods.a0?.pid ?? 0);
+	try {
+		expect(await whatOf()).toContain("does not answer");
+	} finally {
+		thaw(servers.mongods.a0?.pid ?? 0);
+	}
+	const name = `${archiveDatabase(shard)}.${alarmsOf(MONTH)}`;
+	const rename = (renameCollection: string, to: string) =>
+		shards.cluster("a0").db("admin").command({ renameCollection, to });
+	await rename(name, `${name}_lost`);
+	expect(await whatOf()).toContain(`${name} is not on a0 as the routing map knows it`);
+	expect(await atSource(awayOf(MONTH))).toHaveLength(rows.length);
+	await rename(`${name}_lost`, name);
+	expect((await dropAway(later, 0)).dropped).toContain(alarmsOf(MONTH));
+});
+
 test("a source that was not found equal after the switch is kept, however old", async () => {
 	const mover = startMover(servers, { shard, month: MONTH });
 	await mover.until("renamed");

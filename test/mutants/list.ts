@@ -245,6 +245,14 @@ export const MUTANTS: Mutant[] = [
 		suite: archive("has it alone"),
 	},
 	{
+		name: "a source is dropped whatever has become of its copy",
+		promise: "the source is dropped only while its copy is where the map says",
+		file: "stores/away.ts",
+		find: "	await mustBeArchived(clusters, duty, name);\n",
+		replace: "",
+		suite: archive("while its copy is not where"),
+	},
+	{
 		name: "earlier copies are looked for when the map may have passed to another",
 		promise: "a frozen mover that wakes does no harm",
 		file: "stores/archive-month.ts",
