@@ -1,10 +1,11 @@
 import type { CollectionInfo, Document } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { alarmsOf, archiveDatabase, awayOf, shardDatabase } from "../../domain/holdings.ts";
-import { showId } from "../../domain/ids.ts";
+import { idTimeMs, showId } from "../../domain/ids.ts";
 import { addMonths, monthOf } from "../../domain/periods.ts";
 import { shardTarget, type Target } from "../../domain/routing.ts";
 import type { Slot } from "../../domain/rows.ts";
+import { gatherFacts } from "../../stores/archive-facts.ts";
 import { ARCHIVE_STEPS, type ArchiveStep, archiveMonth, type MoveDeps } from "../../stores/archive-month.ts";
 import { dropAway } from "../../stores/away.ts";
 import type { Cluster } from "../../stores/cluster.ts";
@@ -417,6 +418,22 @@ test("a source is kept, however old, while its copy is not where the map says, o
 	expect(await atSource(awayOf(MONTH))).toHaveLength(rows.length);
 	await rename(`${name}_lost`, name);
 	expect((await dropAway(later, 0)).dropped).toContain(alarmsOf(MONTH));
+});
+
+test("the newest stored alarm is found although an archive does not answer", async () => {
+	await archive();
+	const month = addMonths(MONTH, 1);
+	const row = rowIn(month, "newest", 7);
+	await putRows(clusters, map, 31, month, [row]);
+	const own = new Clusters(configOf(servers, { LOGICAL_SHARDS: "32" }));
+	await freeze(servers.mongods.a0?.pid ?? 0);
+	try {
+		const { newestMs } = await gatherFacts(own, await newestMap(own), { nowMs: Date.now(), isReal: false });
+		expect(newestMs).toBe(idTimeMs(row._id));
+	} finally {
+		thaw(servers.mongods.a0?.pid ?? 0);
+		await own.close();
+	}
 });
 
 test("a source that was not found equal after the switch is kept, however old", async () => {
