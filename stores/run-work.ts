@@ -17,6 +17,8 @@ export interface WorkDeps extends DutyDeps {
 
 /** Progress is not written more often. */
 const WRITE_MS = 1_000;
+/** A run that is under way says so, also while it copies nothing: comparing takes as long. */
+const BEAT_MS = 5_000;
 /** A run that is under way is heard of more often. */
 const STALE_MS = 60_000;
 
@@ -42,6 +44,7 @@ export class RunWork {
 
 	/** Works until the run is done or cannot go on now, and tells what became of it. @throws {Fault} when the record does not answer. */
 	async work(): Promise<Run> {
+		const beat = setInterval(() => this.#writeProgress(), BEAT_MS).unref();
 		try {
 			const deed = DEEDS[this.#run.kind];
 			for await (const step of deed(await this.#tools(), this.#run)) await this.#pass(step);
@@ -52,6 +55,8 @@ export class RunWork {
 			await this.#put({ ...ended, ...this.#counts(), customer: undefined });
 		} catch (error) {
 			await this.#setAside(error);
+		} finally {
+			clearInterval(beat);
 		}
 		return this.#run;
 	}
