@@ -48,7 +48,13 @@ export const ARCHIVE_STEPS = [
 ] as const;
 export type ArchiveStep = (typeof ARCHIVE_STEPS)[number];
 
-export type RefusalCode = "COPY_DIFFERS" | "MONTH_UNKNOWN" | "MONTH_TOO_YOUNG" | "MONTH_DROPPED" | "NOT_ARCHIVED";
+export type RefusalCode =
+	| "COPY_DIFFERS"
+	| "MONTH_DROPPED"
+	| "MONTH_TOO_YOUNG"
+	| "MONTH_UNKNOWN"
+	| "NOT_ARCHIVED"
+	| "NOT_DUE";
 
 /** Not to be tried again by itself: somebody has to look. */
 export class MoveRefused extends Error {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ArchivePlan, ArchiveRequest, ArchiveState, Run, RunAnswer } from "../contracts/archive.ts";
-import { type ArchiveLimits, archivePlan } from "../domain/archive-plan.ts";
+import { archivePlan } from "../domain/archive-plan.ts";
 import { daysBefore } from "../domain/periods.ts";
 import { byUrgency, Halted, isOpen, OPEN, pauseMs, RUN_DAYS } from "../domain/runs.ts";
 import { gatherFacts } from "./archive-facts.ts";
@@ -11,7 +11,6 @@ import { RunWork, type WorkDeps } from "./run-work.ts";
 
 /** Looks what is due from time to time and works runs off, one at a time. Several movers share the runs: the shard's duty decides. */
 export interface MoverDeps extends WorkDeps {
-	limits: ArchiveLimits;
 	/** 0: plans only when it is asked. */
 	everyMs: number;
 	graceMs: number;

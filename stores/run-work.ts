@@ -1,4 +1,5 @@
 import type { Run } from "../contracts/archive.ts";
+import type { ArchiveLimits } from "../domain/archive-plan.ts";
 import { Halted, OPEN, type RunChange, verdictOn } from "../domain/runs.ts";
 import type { DutyDeps } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
@@ -9,6 +10,7 @@ import type { CustomerChange, RunExpected, RunStore } from "./run-store.ts";
 /** The work of this process on one run, with its record: nothing is written over what an operator or another process has made of it. */
 export interface WorkDeps extends DutyDeps {
 	runs: RunStore;
+	limits: ArchiveLimits;
 	rowsPerSecond: number;
 	/** So many more rows were gone through. */
 	onRows: (count: number) => void;

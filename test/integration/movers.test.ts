@@ -234,6 +234,16 @@ describe("a mover by the clock", () => {
 		expect(await records().countDocuments({ kind: "drop" })).toBe(0);
 	});
 
+	test("drops no month that somebody has decided to keep for longer since it was planned", async () => {
+		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
+		const id = `drop-s03-${FIRST}`;
+		await runs.add(newRun(id, { kind: "drop", shard: 3, month: FIRST }, "schedule", Date.now()));
+		startMover({ limits: { serviceDays: DAYS, archiveDays: DAYS + 300, mostDrops: 2 } });
+		expect(await untilIs(id, "refused")).toMatchObject({ reason: { code: "NOT_DUE" } });
+		expect(await placeOf(3, FIRST)).toMatchObject({ tier: "archive" });
+		expect(await archivedRows(3, FIRST)).toBe(ROWS);
+	});
+
 	test("drops months that are confirmed, and forgets them", async () => {
 		const heard: string[] = [];
 		const now = startMover({ onDone: ({ id }) => heard.push(id) });
