@@ -97,7 +97,8 @@ function isBegun({ tier, away }: CollectionPlace): boolean {
 	return tier === "moving" || tier === "dropped" || away?.settled === false;
 }
 
-function isOldEnough(kind: DueMonth["kind"], month: Month, nowMs: number, limits: ArchiveLimits): boolean {
+/** Whether the last day of a month is older than the limit of its next step. */
+export function isOldEnough(kind: DueMonth["kind"], month: Month, nowMs: number, limits: ArchiveLimits): boolean {
 	return monthEndMs(month) < daysBefore(nowMs, kind === "archive" ? limits.serviceDays : limits.archiveDays);
 }
 
@@ -118,7 +119,8 @@ function firstInUse({ nowMs, newestMs }: ArchiveFacts, { trustClock }: ArchiveRe
 	return monthOf(trustClock ? nowMs : Math.min(nowMs, newestMs ?? nowMs));
 }
 
-function notDue(kind: DueMonth["kind"], month: Month, { serviceDays, archiveDays }: ArchiveLimits): RunReason {
+/** Why a month that somebody named stays where it is. */
+export function notDue(kind: DueMonth["kind"], month: Month, { serviceDays, archiveDays }: ArchiveLimits): RunReason {
 	const [deed, limit] =
 		kind === "archive" ? ["archived", `SERVICE_DAYS (${serviceDays})`] : ["dropped", `ARCHIVE_DAYS (${archiveDays})`];
 	return reason("NOT_DUE", `${month} is ${deed} when its last day is older than ${limit}.`);

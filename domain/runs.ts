@@ -74,10 +74,14 @@ export function reopenedErase(askedBy: string, nowMs: number) {
 	return { state: "planned", step: null, reason: null, updatedAt: iso(nowMs), askedBy } as const;
 }
 
-/** The schedule opens only what is due although it is done; what an operator has stopped, or must look at, is an operator's to open. */
-function mayReopen({ state }: Run, asked: Wishes | null): boolean {
-	if (asked === null) return state === "done";
-	return state !== "refused" || asked.fresh === true;
+/**
+ * The schedule opens only what is due although it is done, or was not due when its turn came; what an operator has stopped, or must look
+ * at, is an operator's to open.
+ */
+function mayReopen({ state, reason }: Run, asked: Wishes | null): boolean {
+	const wasYoung = state === "refused" && reason?.code === "NOT_DUE";
+	if (asked === null) return state === "done" || wasYoung;
+	return state !== "refused" || wasYoung || asked.fresh === true;
 }
 
 const ORDER: Record<RunKind, number> = { erase: 0, drop: 1, archive: 1, move: 2 };

@@ -12,7 +12,6 @@ import { MAJORITY } from "./documents.ts";
  */
 
 const NAMESPACE_NOT_FOUND = 26;
-const TRIES = 5;
 
 export interface CopyPlace {
 	cluster: Cluster;
@@ -20,18 +19,43 @@ export interface CopyPlace {
 	month: Month;
 }
 
-/** The copy that an earlier attempt has left, under our epoch's name now; null when there is none. */
-export async function takeOverCopy(place: CopyPlace, epoch: number): Promise<Target | null> {
-	for (let tries = 1; ; tries++) {
-		const [newest, ...older] = await copiesOf(place);
-		if (newest === undefined) return null;
-		await dropAll(place, older);
-		const collection = copyOf(place.month, epoch);
-		if (newest.name === collection || (await renameIn(place, newest, collection)))
-			return targetOf(place, collection, newest.uuid);
-		// Its filler renamed it in this very moment.
-		if (tries === TRIES) throw new Error(`the copy of ${place.month} is being renamed by another all the time`);
-	}
+/** A collection that an earlier attempt at the month has left on the archive cluster. */
+export interface Leftover {
+	name: string;
+	uuid: string;
+}
+
+/**
+ * What earlier attempts have left: copies, and one that has its final name already and was not switched to. To be looked for before the
+ * map is changed on one's own epoch: then nothing that a later holder has brought to its end is ever among it.
+ */
+export async function findLeftovers({ cluster, shard, month }: CopyPlace): Promise<Leftover[]> {
+	const command = { listCollections: 1, cursor: { batchSize: 1_000 } };
+	const reply = await cluster.read(archiveDatabase(shard), command);
+	const all = reply.cursor.firstBatch as { name: string; info: { uuid: UUID } }[];
+	const ours = all.filter(({ name }) => name === alarmsOf(month) || isCopyOf(month, name));
+	return ours.map(({ name, info }) => ({ name, uuid: info.uuid.toString("hex") }));
+}
+
+/**
+ * The copy of this UUID, under our epoch's name now, and nothing beside it; null when it is not among what was left. One with its final
+ * name is none: a late command of somebody who saw it there would meet it again when it is in use.
+ */
+export async function takeOverCopy(
+	place: CopyPlace,
+	left: Leftover[],
+	uuid: string,
+	epoch: number,
+): Promise<Target | null> {
+	const copy = left.find((one) => one.uuid === uuid && isCopyOf(place.month, one.name));
+	if (copy === undefined) return null;
+	await dropCopies(
+		place,
+		left.filter((one) => one !== copy),
+	);
+	const collection = copyOf(place.month, epoch);
+	if (await renameIn(place, copy, collection)) return targetOf(place, collection, uuid);
+	throw new CopyGone(copy.name);
 }
 
 export async function makeCopy(place: CopyPlace, epoch: number): Promise<Target> {
@@ -41,8 +65,8 @@ export async function makeCopy(place: CopyPlace, epoch: number): Promise<Target>
 	return targetOf(place, collection, uuid);
 }
 
-export async function dropCopies(place: CopyPlace): Promise<void> {
-	await dropAll(place, await copiesOf(place));
+export async function dropCopies({ cluster, shard }: CopyPlace, left: Leftover[]): Promise<void> {
+	for (const { name, uuid } of left) await dropCollection(cluster, archiveDatabase(shard), name, uuid);
 }
 
 /** The copy under its final name. @throws when it is ours no longer. */
@@ -50,7 +74,15 @@ export async function finishCopy(place: CopyPlace, copy: Target): Promise<Target
 	const collection = alarmsOf(place.month);
 	if (await renameIn(place, { name: copy.collection, uuid: copy.uuid }, collection))
 		return targetOf(place, collection, copy.uuid);
-	throw new Error(`the copy ${copy.collection} has gone to another process`);
+	throw new CopyGone(copy.collection);
+}
+
+/** Another process has taken the copy over, and has given it another name. */
+export class CopyGone extends Error {
+	override readonly name = "CopyGone";
+	constructor(copy: string) {
+		super(`the copy ${copy} has gone to another process`);
+	}
 }
 
 /** Renames a collection if it still is the one with this UUID; false when it is not there under that name. */
@@ -71,36 +103,12 @@ export async function renameCollection(
 	}
 }
 
-interface Found {
-	name: string;
-	uuid: string;
-}
-
-function renameIn({ cluster, shard }: CopyPlace, from: Found, to: string): Promise<boolean> {
+function renameIn({ cluster, shard }: CopyPlace, from: Leftover, to: string): Promise<boolean> {
 	return renameCollection(cluster, archiveDatabase(shard), from, to);
-}
-
-async function dropAll({ cluster, shard }: CopyPlace, copies: Found[]): Promise<void> {
-	for (const { name, uuid } of copies) await dropCollection(cluster, archiveDatabase(shard), name, uuid);
-}
-
-/** Newest epoch first; one that has its final name already, and was not switched to, before all. */
-async function copiesOf({ cluster, shard, month }: CopyPlace): Promise<Found[]> {
-	const command = { listCollections: 1, cursor: { batchSize: 1_000 } };
-	const reply = await cluster.read(archiveDatabase(shard), command);
-	const all = reply.cursor.firstBatch as { name: string; info: { uuid: UUID } }[];
-	const ours = all.filter(({ name }) => name === alarmsOf(month) || isCopyOf(month, name));
-	return ours
-		.map(({ name, info }) => ({ name, uuid: info.uuid.toString("hex") }))
-		.sort((one, other) => epochIn(other.name) - epochIn(one.name));
 }
 
 function isCopyOf(month: Month, name: string): boolean {
 	return holdingOf(ARCHIVE_HOLDINGS, name)?.kind === "copy" && name.startsWith(`copy_${month}_`);
-}
-
-function epochIn(name: string): number {
-	return Number(/_e(\d+)$/.exec(name)?.[1] ?? Number.POSITIVE_INFINITY);
 }
 
 function targetOf({ cluster, shard }: CopyPlace, collection: string, uuid: string): Target {

@@ -7,6 +7,7 @@ import { alarmsOf } from "../domain/holdings.ts";
 import { ID_BYTES, idTimeMs } from "../domain/ids.ts";
 import { monthsHeld, shardTarget, type Target } from "../domain/routing.ts";
 import { answerWithin, inTime, TooLate } from "../lib/in-time.ts";
+import { isArchiveAway } from "./archive-gate.ts";
 import { isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import { readLowWatermark } from "./low-watermark.ts";
@@ -66,7 +67,7 @@ async function answered<T>(work: Promise<T>): Promise<T> {
 async function newestStored(clusters: Clusters, map: RoutingMap): Promise<number | null> {
 	const asked = await Promise.allSettled(map.shards.map((_, shard) => answered(newestOfShard(clusters, map, shard))));
 	const silent = asked.filter((one) => one.status === "rejected").map(({ reason }) => reason);
-	const wrong = silent.find((error) => !isAway(error) && !isMoved(error));
+	const wrong = silent.find((error) => !isAway(error) && !isArchiveAway(error) && !isMoved(error));
 	if (wrong !== undefined || silent.length === asked.length) throw wrong ?? silent[0];
 	return latest(asked.filter((one) => one.status === "fulfilled").map(({ value }) => value));
 }

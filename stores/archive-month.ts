@@ -5,7 +5,7 @@ import { alarmsOf, awayOf, shardDatabase } from "../domain/holdings.ts";
 import { showId } from "../domain/ids.ts";
 import { type Month, monthOf } from "../domain/periods.ts";
 import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
-import { type CopyPlace, renameCollection } from "./archive-copies.ts";
+import { CopyGone, type CopyPlace, findLeftovers, type Leftover, renameCollection } from "./archive-copies.ts";
 import { FeedLost } from "./change-feed.ts";
 import { compareAll } from "./compare.ts";
 import { type DutyDeps, DutyLost, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
@@ -13,7 +13,7 @@ import { liftFence, setFence } from "./fence.ts";
 import { recopy, type WrongRows } from "./live-copy.ts";
 import { changeMap } from "./map-change.ts";
 import { MonthCopy } from "./month-copy.ts";
-import { endMove, movesOf } from "./moves.ts";
+import { endMove, type MoveRow, movesOf, readMove } from "./moves.ts";
 import { isMoved } from "./shard-command.ts";
 
 /**
@@ -64,6 +64,7 @@ export type RefusalCode =
 	| "MONTH_TOO_YOUNG"
 	| "MONTH_UNKNOWN"
 	| "NOT_ARCHIVED"
+	| "NOT_DUE"
 	| "TARGET_NOT_EMPTY";
 
 /** Not to be tried again by itself: somebody has to look. */
@@ -113,10 +114,17 @@ async function* attempt(deps: MoveDeps, work: MonthWork): AsyncGenerator<Archive
 		yield* mover.steps();
 	} catch (error) {
 		// Another has taken over, and what this process knew has another name.
-		throw isMoved(error) ? new DutyLost(work.shard) : error;
+		throw isMoved(error) || error instanceof CopyGone ? new DutyLost(work.shard) : error;
 	} finally {
 		await mover.leave();
 	}
+}
+
+/** What earlier attempts at a month have left. */
+interface Earlier {
+	place: CopyPlace;
+	left: Leftover[];
+	begun: MoveRow | null;
 }
 
 class MonthMover {
@@ -146,9 +154,11 @@ class MonthMover {
 	}
 
 	async *#bring(place: CollectionPlace): AsyncGenerator<ArchiveStep, void, void> {
+		const earlier = await this.#lookBack();
+		// The shard is ours, says the map: what was found is nobody else's, now or later.
 		await this.#duty.setPlace(this.#name, { tier: "moving", uuid: place.uuid });
 		const source = this.#source();
-		const copy = await this.#begin(source);
+		const copy = await this.#begin(source, earlier);
 		yield "taken";
 		await copy.copyRows();
 		yield "copied";
@@ -226,7 +236,16 @@ class MonthMover {
 		return freed !== null;
 	}
 
-	async #begin(source: Target): Promise<MonthCopy> {
+	/** Before the map is changed on our epoch ({@link findLeftovers}). */
+	async #lookBack(): Promise<Earlier> {
+		const { clusters } = this.#deps;
+		const { collection: _id, uuid: source } = this.#source();
+		const begun = await readMove(clusters, movesOf(this.#duty.map, this.#duty.shard), { _id, source });
+		const place = this.#place(begun);
+		return { place, left: await findLeftovers(place), begun: this.#fresh ? null : begun };
+	}
+
+	async #begin(source: Target, earlier: Earlier): Promise<MonthCopy> {
 		const { clusters, pace } = this.#deps;
 		const [{ n: total = 0 }] = [await clusters.at(source.cluster).read(source.database, { count: this.#name })];
 		let done = 0;
@@ -237,15 +256,15 @@ class MonthMover {
 		const comparing = () => paceOfComparing(this.#deps);
 		const deps = { clusters, pace, comparing, onRows, mustHold: () => this.#duty.mustHold() };
 		const { shard, epoch, map } = this.#duty;
-		const sides = { source, moves: movesOf(map, shard), place: this.#place(), epoch, fresh: this.#fresh };
+		const sides = { source, moves: movesOf(map, shard), epoch, ...earlier };
 		this.#copy = await MonthCopy.begin(deps, sides);
 		return this.#copy;
 	}
 
-	/** Shards are dealt over the archive clusters in turn. */
-	#place(): CopyPlace {
-		const all = [...this.#deps.clusters.archive.values()];
-		const cluster = all[this.#duty.shard % all.length];
+	/** Where an earlier attempt has begun; else shards are dealt over the archive clusters in turn. */
+	#place(begun: MoveRow | null): CopyPlace {
+		const { archive } = this.#deps.clusters;
+		const cluster = archive.get(begun?.to ?? "") ?? [...archive.values()][this.#duty.shard % archive.size];
 		if (cluster === undefined) throw new Error("there is no archive cluster");
 		return { cluster, shard: this.#duty.shard, month: this.#month };
 	}

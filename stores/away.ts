@@ -1,9 +1,11 @@
 import type { RoutingMap } from "../contracts/routing.ts";
 import { awayOf, monthOfCollection, shardDatabase } from "../domain/holdings.ts";
-import { shardPlace } from "../domain/routing.ts";
+import { shardPlace, shardTarget } from "../domain/routing.ts";
+import type { Clusters } from "./clusters.ts";
 import { dropCollection } from "./collections.ts";
 import { type DutyDeps, type HeldDuty, takeDuty } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
+import { findCommand, isMoved } from "./shard-command.ts";
 
 /** Sources of archived months, renamed away: dropped when they were found equal to their copy, and the grace time is over. */
 
@@ -55,9 +57,26 @@ async function dropOne({ clusters }: DutyDeps, duty: HeldDuty, { name, uuid }: K
 	// Another was here between the look and the duty.
 	if (place?.away?.uuid !== uuid || !place.away.settled) return false;
 	const cluster = clusters.at(place.away.cluster ?? shardPlace(duty.map, duty.shard).cluster);
+	await mustBeArchived(clusters, duty, name);
 	duty.mustHold();
 	await dropCollection(cluster, shardDatabase(duty.shard), awayOf(monthOfCollection(name) ?? ""), uuid);
 	const { away: _, ...rest } = place;
 	await duty.setPlace(name, rest);
 	return true;
+}
+
+/** From then on the copy is all there is of the month: a server that was replaced or restored must not cost both. @throws if it is not there. */
+async function mustBeArchived(clusters: Clusters, { map, shard }: HeldDuty, name: string): Promise<void> {
+	const target = shardTarget(map, shard, name);
+	if (target === null) throw new Error(`${name} of shard ${shard} is being dropped; its source is kept`);
+	const find = findCommand(target, {}, 1, { projection: { _id: 1 } });
+	try {
+		await clusters.at(target.cluster).read(target.database, find);
+	} catch (error) {
+		if (!isMoved(error)) throw error;
+		const where = `${target.database}.${name} is not on ${target.cluster} as the routing map knows it`;
+		throw new Error(
+			`${where}: was that server replaced or restored? Its source ${awayOf(monthOfCollection(name) ?? "")} is kept`,
+		);
+	}
 }

@@ -3,7 +3,7 @@ import type { MoveDeps } from "./archive-month.ts";
 import { type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
 import type { ShardMove } from "./move-shard.ts";
 import { endMove, movesOf, readMove, WHOLE_SHARD } from "./moves.ts";
-import { dropIncoming } from "./shard-copies.ts";
+import { dropIncoming, findIncoming } from "./shard-copies.ts";
 
 /**
  * Gives a move up: its copies go, and then the row that knows of them. Whoever was at work on it has lost the duty, and what it still sends
@@ -28,9 +28,11 @@ async function dropCopies({ clusters }: MoveDeps, duty: HeldDuty, to: string): P
 	const moves = movesOf(map, shard);
 	const row = await readMove(clusters, moves, { _id: WHOLE_SHARD, source: moves.uuid });
 	const cluster = clusters.service.get(to);
-	duty.mustHold();
 	// Only this very move may have given copies their final names. Of a cluster that is gone nothing is left.
 	const mayBeFinished = row?.to === to && row.finishing === true;
-	if (cluster !== undefined) await dropIncoming({ cluster, shard, mayBeFinished });
+	const place = cluster && { cluster, shard, mayBeFinished };
+	const left = place === undefined ? [] : await findIncoming(place);
+	await duty.confirm();
+	if (place !== undefined) await dropIncoming(place, left);
 	if (row?.to === to) await endMove(clusters, moves, WHOLE_SHARD);
 }

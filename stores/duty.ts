@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { CollectionPlace, Duty, DutyKind, RoutingMap } from "../contracts/routing.ts";
-import { dutyOf, withDuty, withoutDuty, withPlace } from "../domain/duties.ts";
+import { dutyOf, hasDuty, nextVersion, withDuty, withoutDuty, withPlace } from "../domain/duties.ts";
 import { shardPlace } from "../domain/routing.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
@@ -118,6 +118,11 @@ export class HeldDuty {
 	async changeMap(decide: (map: RoutingMap) => RoutingMap | null): Promise<void> {
 		this.mustHold();
 		await this.#change(decide);
+	}
+
+	/** What was seen before this is no later holder's. @throws {DutyLost} */
+	confirm(): Promise<void> {
+		return this.changeMap((map) => (hasDuty(map, this.shard, this.epoch) ? nextVersion(map, this.#now()) : null));
 	}
 
 	/** Holds the lease on another cluster, too: where the shard will be looked for when it has moved. False while another has it. */

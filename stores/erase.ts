@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { UUID } from "mongodb";
+import type { RoutingMap } from "../contracts/routing.ts";
 import {
 	hasArrived,
 	isToErase,
@@ -13,7 +14,7 @@ import {
 } from "../domain/erase.ts";
 import { archiveDatabase, CLUSTER_DATABASE, CLUSTER_HOLDINGS, holdingOf, shardDatabase } from "../domain/holdings.ts";
 import { nextId, shardOf, userHash, userRange } from "../domain/ids.ts";
-import type { Target } from "../domain/routing.ts";
+import { shardPlace, type Target } from "../domain/routing.ts";
 import type { Cluster } from "./cluster.ts";
 import { type DutyDeps, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
 import { readLowWatermark } from "./low-watermark.ts";
@@ -127,6 +128,7 @@ async function* sweep(
 		// Read first: what was accepted before it has its ledger row by now.
 		const watermarkMs = await readLowWatermark(deps.clusters);
 		if (!mayBegin(work.startedAtMs, watermarkMs)) throw new StillArriving(work.startedAtMs, watermarkMs);
+		mustKnowClusters(erase, duty.map);
 		// A cluster that is away ends the sweep before the ledgers are gone through for nothing.
 		await placesOf(erase);
 		await sweepLedgers(erase, duty);
@@ -137,6 +139,13 @@ async function* sweep(
 		await duty.release().catch(() => duty.abandon());
 	}
 	yield swept;
+}
+
+/** What lies on a cluster that the configuration has lost cannot be swept: then the erase is not over. @throws, naming it. */
+function mustKnowClusters({ deps: { clusters }, shard }: Erase, map: RoutingMap): void {
+	const { cluster, collections } = shardPlace(map, shard);
+	const ofMonths = Object.values(collections).flatMap((place) => place.cluster ?? []);
+	for (const name of [cluster, ...ofMonths, ...Object.keys(map.clusters)]) clusters.at(name);
 }
 
 /** Before each chunk. @throws when the duty is lost, or the process is to stop. */

@@ -1,8 +1,8 @@
 import type { Target } from "../domain/routing.ts";
-import { type CopyPlace, dropCopies, finishCopy, makeCopy, takeOverCopy } from "./archive-copies.ts";
+import { type CopyPlace, dropCopies, finishCopy, type Leftover, makeCopy, takeOverCopy } from "./archive-copies.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { type CopyDeps, LiveCopy, type Pair } from "./live-copy.ts";
-import { beginMove, type Moved, type MoveRow, readMove } from "./moves.ts";
+import { beginMove, type MoveRow } from "./moves.ts";
 
 /** The copy of one month on its archive cluster. */
 
@@ -11,8 +11,10 @@ interface Sides {
 	moves: Target;
 	place: CopyPlace;
 	epoch: number;
-	/** Throws away what an earlier attempt has left. */
-	fresh: boolean;
+	/** What earlier attempts have left at the place. */
+	left: Leftover[];
+	/** Of the attempt whose copy is gone on with; null: all that was left is thrown away. */
+	begun: MoveRow | null;
 }
 
 export class MonthCopy extends LiveCopy {
@@ -36,18 +38,20 @@ export class MonthCopy extends LiveCopy {
 
 	/** Goes on with the copy of an earlier attempt if its changes can still be told, else begins a new one. */
 	static async begin(deps: CopyDeps, sides: Sides): Promise<MonthCopy> {
-		const { moves, place, epoch, fresh } = sides;
-		const row = fresh ? null : await readMove(deps.clusters, moves, movedIn(sides));
-		const copy = row === null ? null : await takeOverCopy(place, epoch);
-		if (row !== null && copy !== null) return new MonthCopy(deps, sides, row, copy);
+		const { place, epoch, left, begun } = sides;
+		const copy = begun && (await takeOverCopy(place, left, begun.copy ?? "", epoch));
+		if (begun !== null && copy !== null) return new MonthCopy(deps, sides, begun, copy);
 		return MonthCopy.#fromNothing(deps, sides);
 	}
 
+	/** The copy is made before its row is written, so that the row can name it: no attempt takes one row's changes for another's copy. */
 	static async #fromNothing(deps: CopyDeps, sides: Sides): Promise<MonthCopy> {
+		const { place, left, epoch, moves, source } = sides;
 		deps.mustHold();
-		await dropCopies(sides.place);
-		const row = await beginMove(deps.clusters, sides.moves, movedIn(sides));
-		return new MonthCopy(deps, sides, row, await makeCopy(sides.place, sides.epoch));
+		await dropCopies(place, left);
+		const copy = await makeCopy(place, epoch);
+		const moved = { _id: source.collection, source: source.uuid, to: copy.cluster, copy: copy.uuid };
+		return new MonthCopy(deps, sides, await beginMove(deps.clusters, moves, moved), copy);
 	}
 
 	/** Gives the copy its final name. */
@@ -56,8 +60,4 @@ export class MonthCopy extends LiveCopy {
 		this.#pair.copy = await finishCopy(this.#place, this.#pair.copy);
 		return this.#pair.copy;
 	}
-}
-
-function movedIn({ source }: Sides): Moved {
-	return { _id: source.collection, source: source.uuid };
 }

@@ -6,7 +6,7 @@ import { leftOf, movedName, SHARD_HOLDINGS, shardDatabase } from "../domain/hold
 import { showId } from "../domain/ids.ts";
 import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
 import { copiedNames, movingNames, TargetClosed, withLeft, withMovedShard } from "../domain/shard-move.ts";
-import { renameCollection } from "./archive-copies.ts";
+import { CopyGone, renameCollection } from "./archive-copies.ts";
 import { type MoveDeps, MoveRefused, paceOfComparing } from "./archive-month.ts";
 import { FeedLost } from "./change-feed.ts";
 import type { Cluster } from "./cluster.ts";
@@ -74,7 +74,7 @@ async function* attempt(deps: MoveDeps, work: ShardMove): AsyncGenerator<MoveSte
 		if (error instanceof TargetClosed) throw new MoveRefused("CLUSTER_RETIRING", error.message);
 		if (error instanceof TargetNotEmpty) throw new MoveRefused("TARGET_NOT_EMPTY", error.message);
 		// Another has taken over, and what this process knew has another name.
-		throw isMoved(error) ? new DutyLost(work.shard) : error;
+		throw isMoved(error) || error instanceof CopyGone ? new DutyLost(work.shard) : error;
 	} finally {
 		await mover.leave();
 	}
@@ -141,7 +141,8 @@ class ShardMover {
 		const comparing = () => paceOfComparing(this.#deps);
 		const deps = { clusters, pace, comparing, onRows, mustHold: () => this.#duty.mustHold() };
 		const to = { cluster: this.#to, shard };
-		this.#copy = await ShardCopy.begin(deps, { sources, moves: movesOf(map, shard), to, epoch, fresh: this.#fresh });
+		const sides = { sources, moves: movesOf(map, shard), to, epoch, fresh: this.#fresh };
+		this.#copy = await ShardCopy.begin(deps, { ...sides, confirm: () => this.#duty.confirm() });
 		done = before = await this.#copy.countRows();
 		return this.#copy;
 	}

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ArchivePlan, ArchiveRequest, ArchiveState, Run, RunAnswer } from "../contracts/archive.ts";
-import { type ArchiveLimits, archivePlan } from "../domain/archive-plan.ts";
+import { archivePlan } from "../domain/archive-plan.ts";
 import { daysBefore } from "../domain/periods.ts";
 import { byUrgency, Halted, isOpen, mayBegin, OPEN, pauseMs, RUN_DAYS, runIdOf } from "../domain/runs.ts";
 import { gatherFacts } from "./archive-facts.ts";
@@ -16,7 +16,6 @@ import { RunWork, type WorkDeps } from "./run-work.ts";
  * Several movers share the runs: the shard's duty decides.
  */
 export interface MoverDeps extends WorkDeps {
-	limits: ArchiveLimits;
 	/** Moves of shards, of all movers together. */
 	movesAtOnce: number;
 	/** 0: plans only when it is asked. */

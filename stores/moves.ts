@@ -15,9 +15,11 @@ export interface MoveRow {
 	since: Timestamp;
 	/** Written again and again, and looked for among the changes. */
 	marker: string;
-	/** Of a whole shard: the cluster that it moves to. */
-	to?: string;
-	/** The copies are about to get, or have got, their final names. */
+	/** The cluster that the copy lies on: it stays there, also when there are more or fewer archive clusters by the next attempt. */
+	to: string;
+	/** Of a month: UUID of the copy that holds everything older. */
+	copy?: string;
+	/** Of a whole shard: the copies are about to get, or have got, their final names. */
 	finishing?: boolean;
 }
 
@@ -32,9 +34,13 @@ export function movesOf(map: RoutingMap, shard: number): Target {
 }
 
 /** What is moved: a month, by its name and UUID; or the whole shard. */
-export type Moved = Pick<MoveRow, "_id" | "source" | "to">;
+export type Moved = Pick<MoveRow, "_id" | "source" | "to" | "copy">;
 
-export async function readMove(clusters: Clusters, moves: Target, { _id, source }: Moved): Promise<MoveRow | null> {
+export async function readMove(
+	clusters: Clusters,
+	moves: Target,
+	{ _id, source }: Pick<MoveRow, "_id" | "source">,
+): Promise<MoveRow | null> {
 	const [row] = await findIn<MoveRow>(clusters, moves, { _id, source }, 1);
 	return row ?? null;
 }

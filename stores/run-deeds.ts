@@ -1,15 +1,20 @@
 import type { Run, RunKind } from "../contracts/archive.ts";
+import { type ArchiveLimits, isOldEnough, notDue } from "../domain/archive-plan.ts";
 import type { Removed } from "../domain/erase.ts";
+import { alarmsOf } from "../domain/holdings.ts";
+import { shardPlace } from "../domain/routing.ts";
 import { Halted } from "../domain/runs.ts";
-import { archiveMonth, type MoveDeps } from "./archive-month.ts";
+import { archiveMonth, type MonthWork, type MoveDeps, MoveRefused } from "./archive-month.ts";
 import { cancelMove } from "./cancel-move.ts";
 import { dropMonth } from "./drop-month.ts";
 import { type EraseStep, eraseCustomer } from "./erase.ts";
+import { newestMap } from "./map-change.ts";
 import { moveShard } from "./move-shard.ts";
 import type { Customer } from "./run-store.ts";
 
 /** What a deed works with. */
 export interface Tools extends MoveDeps {
+	limits: ArchiveLimits;
 	signal: AbortSignal;
 	/** Hears what an erase has removed so far. */
 	onRemoved: (removed: Removed) => void;
@@ -52,7 +57,16 @@ async function* erase(tools: Tools, { id, step, removed }: Run): AsyncGenerator<
 	yield* eraseCustomer(deps, { run: id, ...customer, after: step as EraseStep | null, removed });
 }
 
-async function* drop(deps: MoveDeps, { id, shard, month }: Run): AsyncGenerator<string, void, void> {
-	await dropMonth(deps, { run: id, shard, month: month ?? "" });
+async function* drop(tools: Tools, { id, shard, month }: Run): AsyncGenerator<string, void, void> {
+	const work = { run: id, shard, month: month ?? "" };
+	await refuseUndue(tools, work);
+	await dropMonth(tools, work);
 	yield "dropped";
+}
+
+/** The run may have waited for long, and somebody has raised the limit to keep what was about to go. What has begun is brought to its end. */
+async function refuseUndue({ clusters, limits, nowMs }: Tools, { shard, month }: MonthWork): Promise<void> {
+	const place = shardPlace(await newestMap(clusters), shard).collections[alarmsOf(month)];
+	if (place?.tier !== "archive" || isOldEnough("drop", month, nowMs(), limits)) return;
+	throw new MoveRefused("NOT_DUE", notDue("drop", month, limits).message);
 }

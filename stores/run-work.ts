@@ -1,4 +1,5 @@
 import type { Run } from "../contracts/archive.ts";
+import type { ArchiveLimits } from "../domain/archive-plan.ts";
 import { dutyOf } from "../domain/duties.ts";
 import { Halted, OPEN, type RunChange, verdictOn } from "../domain/runs.ts";
 import { inTime } from "../lib/in-time.ts";
@@ -12,6 +13,7 @@ import type { CustomerChange, RunExpected, RunStore } from "./run-store.ts";
 /** The work of this process on one run, with its record: nothing is written over what an operator or another process has made of it. */
 export interface WorkDeps extends DutyDeps {
 	runs: RunStore;
+	limits: ArchiveLimits;
 	rowsPerSecond: number;
 	/** Of the moves of whole shards. */
 	moveRowsPerSecond: number;
@@ -26,6 +28,8 @@ const COMPARED_AFTER = "caught up";
 /** Progress is not written, nor the record looked at, more often. */
 const WRITE_MS = 1_000;
 const CHECK_MS = 1_000;
+/** A run that is under way says so, also while it copies nothing: comparing takes as long. */
+const BEAT_MS = 5_000;
 /** A run that is under way is heard of more often, as a rule. */
 const STALE_MS = 60_000;
 
@@ -53,6 +57,7 @@ export class RunWork {
 
 	/** Works until the run is done or cannot go on now, and tells what became of it. @throws {Fault} when the record does not answer. */
 	async work(): Promise<Run> {
+		const beat = setInterval(() => this.#writeProgress(), BEAT_MS).unref();
 		try {
 			const deed = DEEDS[this.#run.kind];
 			for await (const step of deed(await this.#tools(), this.#run)) await this.#pass(step);
@@ -70,6 +75,8 @@ export class RunWork {
 			await this.#put({ ...ended, ...this.#counts(), customer: undefined });
 		} catch (error) {
 			await this.#setAside(error);
+		} finally {
+			clearInterval(beat);
 		}
 		return this.#run;
 	}

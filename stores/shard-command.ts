@@ -4,6 +4,7 @@ import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { isArchived, type Target } from "../domain/routing.ts";
 import { FENCED, MOVED, type WriteReply } from "../domain/verdicts.ts";
+import { archiveAway } from "./archive-gate.ts";
 import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
@@ -132,9 +133,11 @@ export async function findIn<T>(
 
 /** @throws {Fault} ARCHIVE_UNAVAILABLE instead of UNAVAILABLE where the target is archived. */
 function readFrom(clusters: Clusters, target: Target, command: Document): Promise<Document> {
-	const cluster = clusters.at(target.cluster);
-	if (isArchived(target)) return clusters.archiveGate.read(cluster, target.database, command);
-	return cluster.read(target.database, command);
+	if (!isArchived(target)) return clusters.at(target.cluster).read(target.database, command);
+	const cluster = clusters.archive.get(target.cluster);
+	// Taken out of the configuration, or not yet in it: newer alarms can be read all the same.
+	if (cluster === undefined) return Promise.reject(archiveAway(target.cluster));
+	return clusters.archiveGate.read(cluster, target.database, command);
 }
 
 /** A pipeline of at most `most` rows, in one batch. The UUID guards its own collection; one that it joins moves together with it. */

@@ -1,7 +1,7 @@
 import type { UUID } from "mongodb";
 import { holdingOf, incomingOf, movedName, SHARD_HOLDINGS, shardDatabase } from "../domain/holdings.ts";
 import type { Target } from "../domain/routing.ts";
-import { renameCollection } from "./archive-copies.ts";
+import { CopyGone, renameCollection } from "./archive-copies.ts";
 import type { Cluster } from "./cluster.ts";
 import { dropCollection, ensureCollection } from "./collections.ts";
 
@@ -22,41 +22,40 @@ export class TargetNotEmpty extends Error {
 	override readonly name = "TargetNotEmpty";
 }
 
-interface Found {
+/** A collection that an attempt at the move has left at the target. */
+export interface Incoming {
 	/** As it stands there. */
 	name: string;
 	uuid: string;
 	/** Of the collection it is a copy of. */
 	of: string;
 	epoch: number;
+	isFinal: boolean;
 }
-
-const TRIES = 5;
 
 /**
- * What earlier attempts have left of these collections, under our epoch's names now; of several copies the newest. The others go, and so do
- * those of collections that are there no longer.
+ * The newest copies, among what was left, of these collections, under our epoch's names now. Everything else goes, also what has its final
+ * name already: a late command of somebody who saw it there would meet it again when it is in use.
  */
-export async function takeOverAll(place: TargetPlace, names: string[], epoch: number): Promise<Map<string, Target>> {
-	for (let tries = 1; ; tries++) {
-		const taken = await tryTakeOver(place, names, epoch);
-		if (taken !== null) return taken;
-		if (tries === TRIES)
-			throw new Error(`the copies of shard ${place.shard} are being renamed by another all the time`);
-	}
-}
-
-async function tryTakeOver(place: TargetPlace, names: string[], epoch: number): Promise<Map<string, Target> | null> {
+export async function takeOverAll(
+	place: TargetPlace,
+	left: Incoming[],
+	names: string[],
+	epoch: number,
+): Promise<Map<string, Target>> {
+	const copies = left.filter(({ of, isFinal }) => names.includes(of) && !isFinal);
+	const newest = [...Map.groupBy(copies, ({ of }) => of).values()].map(
+		(some) => some.toSorted((one, other) => other.epoch - one.epoch)[0] as Incoming,
+	);
+	await dropIncoming(
+		place,
+		left.filter((one) => !newest.includes(one)),
+	);
 	const taken = new Map<string, Target>();
-	const found = await copiesOn(place);
-	const [ours, gone] = [found.filter(({ of }) => names.includes(of)), found.filter(({ of }) => !names.includes(of))];
-	await dropAll(place, gone);
-	for (const [of, copies] of Map.groupBy(ours, (copy) => copy.of)) {
-		const [newest, ...older] = copies.sort((one, other) => other.epoch - one.epoch) as [Found, ...Found[]];
-		await dropAll(place, older);
-		const name = incomingOf(of, epoch);
-		if (newest.name !== name && !(await rename(place, newest, name))) return null;
-		taken.set(of, targetOf(place, name, newest.uuid));
+	for (const copy of newest) {
+		const name = incomingOf(copy.of, epoch);
+		if (!(await rename(place, copy, name))) throw new CopyGone(copy.name);
+		taken.set(copy.of, targetOf(place, name, copy.uuid));
 	}
 	return taken;
 }
@@ -70,41 +69,40 @@ export async function makeIncoming(place: TargetPlace, of: string, epoch: number
 	return targetOf(place, name, uuid);
 }
 
-/** @throws {TargetNotEmpty} */
-export async function dropIncoming(place: TargetPlace): Promise<void> {
-	await dropAll(place, await copiesOn(place));
+export async function dropIncoming({ cluster, shard }: TargetPlace, left: Incoming[]): Promise<void> {
+	for (const { name, uuid } of left) await dropCollection(cluster, shardDatabase(shard), name, uuid);
 }
 
 /** The copy under the name of the collection. @throws when it is ours no longer */
 export async function finishIncoming(place: TargetPlace, of: string, copy: Target): Promise<Target> {
 	const found = { name: copy.collection, uuid: copy.uuid };
 	if (await rename(place, found, of)) return targetOf(place, of, copy.uuid);
-	throw new Error(`the copy ${copy.collection} has gone to another process`);
+	throw new CopyGone(copy.collection);
 }
 
 function rename({ cluster, shard }: TargetPlace, from: { name: string; uuid: string }, to: string): Promise<boolean> {
 	return renameCollection(cluster, shardDatabase(shard), from, to);
 }
 
-async function dropAll({ cluster, shard }: TargetPlace, found: Found[]): Promise<void> {
-	for (const { name, uuid } of found) await dropCollection(cluster, shardDatabase(shard), name, uuid);
-}
-
-/** Copies by their own name, and those that have their final name already and were not switched to. What was left here by an earlier move stays. */
-async function copiesOn({ cluster, shard, mayBeFinished }: TargetPlace): Promise<Found[]> {
+/**
+ * Copies by their own name, and those that have their final name already and were not switched to; what an earlier move has left here stays.
+ * To be looked for before the duty is confirmed: then nothing that a later holder has brought to its end is among it.
+ * @throws {TargetNotEmpty}
+ */
+export async function findIncoming({ cluster, shard, mayBeFinished }: TargetPlace): Promise<Incoming[]> {
 	const command = { listCollections: 1, cursor: { batchSize: 1_000 } };
 	const reply = await cluster.read(shardDatabase(shard), command);
 	const all = reply.cursor.firstBatch as { name: string; info: { uuid: UUID } }[];
-	return all.flatMap(({ name, info }): Found[] => {
+	return all.flatMap(({ name, info }): Incoming[] => {
 		const moved = movedName(name);
 		const uuid = info.uuid.toString("hex");
-		if (moved?.kind === "incoming") return [{ name, uuid, of: moved.name, epoch: moved.epoch }];
+		if (moved?.kind === "incoming") return [{ name, uuid, of: moved.name, epoch: moved.epoch, isFinal: false }];
 		const isFinal = moved === null && holdingOf(SHARD_HOLDINGS, name) !== null && !name.startsWith("away_");
 		if (isFinal && !mayBeFinished)
 			throw new TargetNotEmpty(
 				`${cluster.name} has a collection ${shardDatabase(shard)}.${name} that the routing map does not know: look whose it is, and take it away`,
 			);
-		return isFinal ? [{ name, uuid, of: name, epoch: Number.POSITIVE_INFINITY }] : [];
+		return isFinal ? [{ name, uuid, of: name, epoch: 0, isFinal }] : [];
 	});
 }
 

@@ -2,7 +2,7 @@ import type { Target } from "../domain/routing.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { type CopyDeps, LiveCopy, type Pair } from "./live-copy.ts";
 import { announceFinish, beginMove, type MoveRow, readMove, WHOLE_SHARD } from "./moves.ts";
-import { dropIncoming, finishIncoming, makeIncoming, type TargetPlace, takeOverAll } from "./shard-copies.ts";
+import { findIncoming, finishIncoming, makeIncoming, type TargetPlace, takeOverAll } from "./shard-copies.ts";
 
 /** The copies of all of a shard's collections on the cluster that it moves to. */
 
@@ -14,6 +14,8 @@ interface Sides {
 	epoch: number;
 	/** Throws away what an earlier attempt has left. */
 	fresh: boolean;
+	/** Throws when the duty has passed to another; what was seen before it was asked is then no later holder's. */
+	confirm: () => Promise<void>;
 }
 
 export class ShardCopy extends LiveCopy {
@@ -42,11 +44,11 @@ export class ShardCopy extends LiveCopy {
 		const found = await readMove(deps.clusters, moves, moved);
 		const known = found?.to === moved.to && !fresh ? found : null;
 		const place = { ...to, mayBeFinished: found?.to === moved.to && found.finishing === true };
-		deps.mustHold();
-		if (known === null) await dropIncoming(place);
-		const row = known ?? (await beginMove(deps.clusters, moves, moved));
+		const left = await findIncoming(place);
+		await sides.confirm();
 		const names = [...sides.sources.map(({ collection }) => collection), moves.collection];
-		const copies = await takeOverAll(place, names, epoch);
+		const copies = await takeOverAll(place, left, known === null ? [] : names, epoch);
+		const row = known ?? (await beginMove(deps.clusters, moves, moved));
 		const copyOf = async (name: string) => copies.get(name) ?? makeIncoming(place, name, epoch);
 		const pairs: Pair[] = [];
 		for (const source of sides.sources) pairs.push({ source, copy: await copyOf(source.collection) });

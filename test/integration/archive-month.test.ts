@@ -1,12 +1,14 @@
 import type { CollectionInfo, Document } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { alarmsOf, archiveDatabase, awayOf, shardDatabase } from "../../domain/holdings.ts";
-import { showId } from "../../domain/ids.ts";
+import { idTimeMs, showId } from "../../domain/ids.ts";
 import { addMonths, monthOf } from "../../domain/periods.ts";
 import { shardTarget, type Target } from "../../domain/routing.ts";
 import type { Slot } from "../../domain/rows.ts";
+import { gatherFacts } from "../../stores/archive-facts.ts";
 import { ARCHIVE_STEPS, type ArchiveStep, archiveMonth, type MoveDeps } from "../../stores/archive-month.ts";
 import { dropAway } from "../../stores/away.ts";
+import type { Cluster } from "../../stores/cluster.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { dropMonth } from "../../stores/drop-month.ts";
 import { liftDeadFences, setFence } from "../../stores/fence.ts";
@@ -197,6 +199,7 @@ test("a mover that is killed after any of its steps is followed by one that goes
 		const mover = startMover(servers, { shard, month: MONTH });
 		await mover.until(step);
 		await mover.kill();
+		await shards.endLease(shard);
 	}
 	await startMover(servers, { shard, month: MONTH }).finish();
 	await expectArchived(before);
@@ -233,17 +236,78 @@ test("a comparison is seen to go on, as the copying is", async () => {
 	await expectArchived(before);
 });
 
+test("a copy that was begun stays where it is when there are more archive clusters by the next attempt", async () => {
+	const before = await atSource();
+	let chunks = 0;
+	const pace = () => (++chunks === 2 ? Promise.reject(new Error("cut off")) : Promise.resolve());
+	await expect(archive({ pace })).rejects.toThrow("cut off");
+	// In whose order this shard would be dealt to the other one, which is a service cluster, too.
+	const uris = [`a0=${servers.mongods.a0?.uri}`, `a1=${servers.mongods.c0?.uri}`];
+	const ordered = shard % 2 === 0 ? uris.reverse() : uris;
+	const more = new Clusters(configOf(servers, { LOGICAL_SHARDS: "32", MONGO_ARCHIVE_URIS: ordered.join(";") }));
+	let copied = 0;
+	const onProgress = ({ done = copied }: { done?: number }) => {
+		copied = done;
+	};
+	await archive({ clusters: more, onProgress }).finally(() => more.close());
+	expect(copied).toBe(rows.length - 2_000);
+	await expectArchived(before);
+});
+
 describe("a mover that is frozen, and wakes after another has taken over, does no harm", () => {
 	test.each(["taken", "copied", "verified", "fenced", "drained", "switched", "renamed"])("after: %s", async (step) => {
 		const before = await atSource();
 		const sleeper = startMover(servers, { shard, month: MONTH });
 		await sleeper.until(step);
 		await freeze(sleeper.pid);
+		await shards.endLease(shard);
 		await startMover(servers, { shard, month: MONTH }).finish();
 		const place = await placeNow();
 		thaw(sleeper.pid);
 		expect(await sleeper.finish()).toBe("end DutyLost");
 		expect(await placeNow()).toEqual(place);
+		await expectArchived(before);
+	});
+});
+
+/** Clusters of a mover that falls asleep when it is about to look for earlier copies: it renews nothing either, and wakes when told to. */
+function sleepyClusters() {
+	const [asleep, awake] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+	let sleeps = false;
+	const command = async (cluster: Cluster, database: string, order: Document) => {
+		if (order.listCollections === 1 && database === archiveDatabase(shard)) {
+			sleeps = true;
+			asleep.resolve();
+			await awake.promise;
+		}
+		if (sleeps && order.findAndModify === "leases") throw new Error("asleep");
+		return cluster.command(database, order);
+	};
+	const sleepy = (cluster: Cluster) =>
+		({
+			name: cluster.name,
+			command: (database: string, order: Document) => command(cluster, database, order),
+			read: (database: string, order: Document) => command(cluster, database, order),
+			readRaw: cluster.readRaw.bind(cluster),
+			watch: cluster.watch.bind(cluster),
+		}) as unknown as Cluster;
+	const all = (some: ReadonlyMap<string, Cluster>) => new Map([...some].map(([name, one]) => [name, sleepy(one)]));
+	const [service, archive] = [all(clusters.service), all(clusters.archive)];
+	const at = (name: string) => service.get(name) ?? archive.get(name);
+	return { clusters: { ...clusters, service, archive, at } as unknown as Clusters, asleep, awake };
+}
+
+describe("a mover that sleeps before it has found an earlier copy, and wakes after another has archived the month", () => {
+	test.each([{ fresh: false }, { fresh: true }])("leaves the archive alone: %o", async ({ fresh }) => {
+		const before = await atSource();
+		const cut = archive({ pace: () => Promise.reject(new Error("cut off")) });
+		await expect(cut).rejects.toThrow("cut off");
+		const { clusters: theirs, asleep, awake } = sleepyClusters();
+		const sleeper = archiveMonth(deps({ clusters: theirs }), work({ fresh })).next();
+		await asleep.promise;
+		await eventually(() => archive().catch((error: Error) => error.name !== "ShardBusy" && Promise.reject(error)));
+		awake.resolve();
+		await expect(sleeper).rejects.toMatchObject({ name: "DutyLost" });
 		await expectArchived(before);
 	});
 });
@@ -262,6 +326,7 @@ test("who takes a copy over has it alone: late commands of its earlier filler ar
 		tier: "archive",
 	};
 	await sleeper.kill();
+	await shards.endLease(shard);
 	await startMover(servers, { shard, month: MONTH }).finish();
 	await expect(insertInto(clusters, old, [{ _id: Buffer.alloc(20) }])).rejects.toMatchObject({ code: 361 });
 });
@@ -299,6 +364,7 @@ test("a fence that nobody alive stands for is lifted, and one of a living mover 
 	await mover.until("fenced");
 	expect((await liftDeadFences(deps())).lifted).toEqual([]);
 	await mover.kill();
+	await shards.endLease(shard);
 	const { _id } = rows[0] as Slot;
 	await expect(updateOne(clusters, sourceOf(), { _id }, { $set: { hidden: true } })).rejects.toThrow("alarms_");
 	const lifted = await eventually(async () => {
@@ -345,10 +411,51 @@ test("a source is dropped when its grace time is over, and an archived month whe
 	await dropMonth(deps(), work());
 });
 
+test("a source is kept, however old, while its copy is not where the map says, or nobody can tell", async () => {
+	await archive();
+	const later = deps({ nowMs: () => Date.now() + 86_400_000 });
+	const whatOf = async () => {
+		const { errors } = await dropAway(later, 0);
+		expect(await placeNow()).toHaveProperty("away");
+		return errors.map(String).join();
+	};
+	await freeze(servers.mongods.a0?.pid ?? 0);
+	try {
+		expect(await whatOf()).toContain("does not answer");
+	} finally {
+		thaw(servers.mongods.a0?.pid ?? 0);
+	}
+	const name = `${archiveDatabase(shard)}.${alarmsOf(MONTH)}`;
+	const rename = (renameCollection: string, to: string) =>
+		shards.cluster("a0").db("admin").command({ renameCollection, to });
+	await rename(name, `${name}_lost`);
+	expect(await whatOf()).toContain(`${name} is not on a0 as the routing map knows it`);
+	expect(await atSource(awayOf(MONTH))).toHaveLength(rows.length);
+	await rename(`${name}_lost`, name);
+	expect((await dropAway(later, 0)).dropped).toContain(alarmsOf(MONTH));
+});
+
+test("the newest stored alarm is found although an archive does not answer", async () => {
+	await archive();
+	const month = addMonths(MONTH, 1);
+	const row = rowIn(month, "newest", 7);
+	await putRows(clusters, map, 31, month, [row]);
+	const own = new Clusters(configOf(servers, { LOGICAL_SHARDS: "32" }));
+	await freeze(servers.mongods.a0?.pid ?? 0);
+	try {
+		const { newestMs } = await gatherFacts(own, await newestMap(own), { nowMs: Date.now(), isReal: false });
+		expect(newestMs).toBe(idTimeMs(row._id));
+	} finally {
+		thaw(servers.mongods.a0?.pid ?? 0);
+		await own.close();
+	}
+});
+
 test("a source that was not found equal after the switch is kept, however old", async () => {
 	const mover = startMover(servers, { shard, month: MONTH });
 	await mover.until("renamed");
 	await mover.kill();
+	await shards.endLease(shard);
 	const later = deps({ nowMs: () => Date.now() + 86_400_000 });
 	const kept = await eventually(async () => {
 		const { dropped } = await dropAway(later, 0);

@@ -4,6 +4,7 @@ import type { AlarmRow, Slot } from "../../domain/rows.ts";
 import type { HasRouting } from "../../mixins/routing.mixin.ts";
 import type { Cluster } from "../../stores/cluster.ts";
 import { Clusters } from "../../stores/clusters.ts";
+import { readInbox } from "../../stores/inbox.ts";
 import { archiveMonth, dropMonth, restoreMonth } from "../support/archived.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
@@ -312,6 +313,23 @@ describe("while the archive stands still", () => {
 		await eventually(async () => (await list(`limit=4&cursor=${cursor}`)).status === 200, "the archive back");
 		expect([...ids, ...(await walk("limit=4", cursor))]).toEqual(idsOf(all));
 	});
+});
+
+test("an archive that is not in the configuration is as one that does not answer", async () => {
+	const c0 = { name: "a9", uri: system.servers.mongods.c0?.uri ?? "" };
+	const others = new Clusters({ ...system.config, archiveClusters: [c0] });
+	const asked = { userId: "me", limit: 100, after: null, fromMs: 0, nowMs: Date.now() };
+	const upTo = async (toMs: number) => readInbox(others, await shards.map(), { ...asked, toMs });
+	try {
+		const { rows, stopped } = await upTo(asked.nowMs);
+		expect(rows.map(({ _id }) => _id)).toEqual(
+			all.map(({ _id }) => _id).filter((id) => idTimeMs(id) >= monthStartMs(lastMonth)),
+		);
+		expect(stopped).toBe(true);
+		await expect(upTo(monthEndMs(archived))).rejects.toMatchObject({ type: "ARCHIVE_UNAVAILABLE" });
+	} finally {
+		await others.close();
+	}
 });
 
 test("an archive that answers wrongly refuses the start and names the setting", async () => {

@@ -48,7 +48,13 @@ beforeEach(async () => {
 
 async function erase(more: Partial<EraseDeps> = {}): Promise<void> {
 	const signal = new AbortController().signal;
-	const deps = { ...moveDeps(clusters, "eraser"), onProgress: () => undefined, signal, waitMs: 0, ...more };
+	const deps = {
+		...moveDeps(clusters, "eraser", { leaseMs: 1_500 }),
+		onProgress: () => undefined,
+		signal,
+		waitMs: 0,
+		...more,
+	};
 	const steps = eraseCustomer(deps, { run: "erase-1", userId: gone, startedAtMs: Date.now() - 3_600_000 });
 	while (!(await steps.next()).done);
 }
@@ -71,7 +77,7 @@ async function archived(): Promise<string[]> {
 const others = () => rows.filter((row) => !isGone(row)).map(({ _id }) => _id.toString("hex"));
 
 async function killMoverAfter(step: string): Promise<void> {
-	const mover = startMover(servers, { shard, month: MONTH });
+	const mover = startMover(servers, { shard, month: MONTH, leaseMs: 1_500 });
 	await mover.until(step);
 	await mover.kill();
 }
@@ -110,7 +116,7 @@ test.each(["copied", "fenced", "switched", "renamed"])(
 );
 
 test("a mover that was frozen in its copy puts nothing back when it wakes", async () => {
-	const mover = startMover(servers, { shard, month: MONTH });
+	const mover = startMover(servers, { shard, month: MONTH, leaseMs: 1_500 });
 	await mover.until("copied");
 	process.kill(mover.pid, "SIGSTOP");
 	await whenFree(erase);

@@ -1,4 +1,5 @@
 import type { Document } from "mongodb";
+import type { CollectionPlace } from "../../contracts/routing.ts";
 import type { Removed } from "../../domain/erase.ts";
 import { alarmsOf, keysOf, ledgerOf, shardDatabase } from "../../domain/holdings.ts";
 import { newAlarmId, shardOf, userHash } from "../../domain/ids.ts";
@@ -390,6 +391,23 @@ describe("an erase does nothing", () => {
 		}
 		expect(await system.everything()).toEqual(before);
 		expect(await eventually(() => erase(), "the archive back")).toMatchObject({ archived: 1, copy: 1 });
+	});
+
+	test("while the map names an archive that the configuration has not, and says which", async () => {
+		await fillWithGone(1);
+		await sayArrived();
+		const before = await system.everything();
+		const { shard } = await home();
+		const setPlace = async (place: CollectionPlace | null) => {
+			const duty = await takeDuty(depsOf(), shard, { kind: "archive", run: "archive-1" });
+			await duty?.setPlace("alarms_2020_01", place);
+			await duty?.release();
+		};
+		await setPlace({ tier: "archive", uuid: "00", cluster: "a9" });
+		await expect(erase()).rejects.toThrow("names the cluster a9");
+		expect(await system.everything()).toEqual(before);
+		await setPlace(null);
+		expect(await erase()).toMatchObject({ alarms: 3 });
 	});
 
 	test("more once an archive stands still in its middle, and is not over before that is back", async () => {

@@ -145,6 +145,7 @@ test("a mover that is killed after any of its steps is followed by one that goes
 		const mover = startMover(servers, { shard, to: "c1" });
 		await mover.until(step);
 		await mover.kill();
+		await shards.endLease(shard);
 	}
 	await startMover(servers, { shard, to: "c1" }).finish();
 	await expectMoved(before);
@@ -156,6 +157,7 @@ describe("a mover that is frozen, and wakes after another has taken over, does n
 		const sleeper = startMover(servers, { shard, to: "c1" });
 		await sleeper.until(step);
 		await freeze(sleeper.pid);
+		await shards.endLease(shard);
 		await startMover(servers, { shard, to: "c1" }).finish();
 		const place = await placeNow();
 		thaw(sleeper.pid);

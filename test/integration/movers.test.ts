@@ -33,7 +33,7 @@ const SETTINGS = {
 	SERVICE_DAYS: String(DAYS),
 	ARCHIVE_DAYS: String(DAYS + 1),
 	ARCHIVE_EVERY_MINUTES: "0",
-	ARCHIVE_GRACE_HOURS: "0",
+	ARCHIVE_GRACE_HOURS: "1",
 };
 
 let system: TestSystem;
@@ -130,10 +130,26 @@ describe("a run whose process", () => {
 		expect(await archivedRows(0, FIRST)).toBe(ROWS);
 	});
 
+	test("is heard of also while it compares, so that no other mover takes it for dead", async () => {
+		const id = archiveId(1, FIRST);
+		await ask(second.operator, { month: FIRST, shard: 1, rate: 50 });
+		const first = await eventually(async () => {
+			const run = await records().findOne({ _id: id });
+			return run?.step === "caught up" ? run : null;
+		}, "the comparison");
+		const next = await eventually(async () => {
+			const run = await records().findOne({ _id: id });
+			return run?.updatedAt !== first.updatedAt ? run : null;
+		}, "another sign of life");
+		expect(next.step).toBe("caught up");
+		await ask(second.operator, { month: FIRST, shard: 1, rate: 1_000_000 });
+		await untilIs(id, "done");
+	});
+
 	test("works beside another: each run is done once, by whichever has its shard", async () => {
 		first = await moverProcess("mover-4");
 		const { begun } = await ask(first.operator, { rate: 400 });
-		expect(begun).toHaveLength(MONTHS.length * SHARDS - 1);
+		expect(begun).toHaveLength(MONTHS.length * SHARDS - 2);
 		for (const { id } of begun) await untilIs(id, "done");
 		const done = await records()
 			.find({ _id: /^archive/ })
@@ -241,6 +257,16 @@ describe("a mover by the clock", () => {
 			return kept.length === MONTHS.length && kept.every(({ reason }) => reason.code === "TOO_MANY_DROPS");
 		}, "the drops held back");
 		expect(await records().countDocuments({ kind: "drop" })).toBe(0);
+	});
+
+	test("drops no month that somebody has decided to keep for longer since it was planned", async () => {
+		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
+		const id = `drop-s03-${FIRST}`;
+		await runs.add(newRun(id, { kind: "drop", shard: 3, month: FIRST }, "schedule", Date.now()));
+		startMover({ limits: { serviceDays: DAYS, archiveDays: DAYS + 300, mostDrops: 2 } });
+		expect(await untilIs(id, "refused")).toMatchObject({ reason: { code: "NOT_DUE" } });
+		expect(await placeOf(3, FIRST)).toMatchObject({ tier: "archive" });
+		expect(await archivedRows(3, FIRST)).toBe(ROWS);
 	});
 
 	test("drops months that are confirmed, and forgets them", async () => {

@@ -240,9 +240,38 @@ export const MUTANTS: Mutant[] = [
 		name: "a copy keeps its name when it is taken over",
 		promise: "a frozen mover that wakes does no harm",
 		file: "stores/archive-copies.ts",
-		find: "		const collection = copyOf(place.month, epoch);\n		if (newest.name",
-		replace: "		const collection = newest.name;\n		if (newest.name",
+		find: "	const collection = copyOf(place.month, epoch);\n	if (await renameIn(place, copy, collection)) ",
+		replace: "	const collection = copy.name;\n	if (epoch > 0) ",
 		suite: archive("has it alone"),
+	},
+	{
+		name: "a source is dropped whatever has become of its copy",
+		promise: "the source is dropped only while its copy is where the map says",
+		file: "stores/away.ts",
+		find: "	await mustBeArchived(clusters, duty, name);\n",
+		replace: "",
+		suite: archive("while its copy is not where"),
+	},
+	{
+		name: "earlier copies are looked for when the map may have passed to another",
+		promise: "a frozen mover that wakes does no harm",
+		file: "stores/archive-month.ts",
+		find: `		const earlier = await this.#lookBack();
+		// The shard is ours, says the map: what was found is nobody else's, now or later.
+		await this.#duty.setPlace(this.#name, { tier: "moving", uuid: place.uuid });
+`,
+		replace: `		await this.#duty.setPlace(this.#name, { tier: "moving", uuid: place.uuid });
+		const earlier = await this.#lookBack();
+`,
+		suite: archive("leaves the archive alone"),
+	},
+	{
+		name: "a copy is looked for where new ones are put",
+		promise: "archive clusters may be added while a month is on its way",
+		file: "stores/archive-month.ts",
+		find: 'archive.get(begun?.to ?? "") ?? ',
+		replace: "",
+		suite: archive("stays where it is"),
 	},
 	{
 		name: "a source that was not settled is dropped",

@@ -7,10 +7,10 @@ import { moveShard } from "../../stores/move-shard.ts";
 
 /** A mover in a process of its own, which tells each step and then waits for a word: so it can be killed or frozen between any two. */
 
-export type Order = { shard: number } & ({ month: string } | { to: string });
+export type Order = { shard: number; leaseMs?: number } & ({ month: string } | { to: string });
 
 async function main(): Promise<void> {
-	const order = JSON.parse(process.env.ORDER ?? "") as Order & { leaseMs: number };
+	const order = JSON.parse(process.env.ORDER ?? "") as Order;
 	const clusters = new Clusters(readConfig(process.env));
 	const words = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 	const deps = {
@@ -18,7 +18,7 @@ async function main(): Promise<void> {
 		node: `child-${process.pid}`,
 		onMap: () => undefined,
 		nowMs: Date.now,
-		leaseMs: order.leaseMs,
+		...(order.leaseMs !== undefined && { leaseMs: order.leaseMs }),
 		pace: async () => undefined,
 		onProgress: () => undefined,
 		onError: (error: unknown) => console.log(`trouble ${error}`),

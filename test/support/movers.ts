@@ -13,7 +13,6 @@ export function moveDeps(clusters: Clusters, node: string, more: Partial<MoveDep
 		node,
 		onMap: () => undefined,
 		nowMs: Date.now,
-		leaseMs: 1_500,
 		pace: async () => undefined,
 		onProgress: () => undefined,
 		onError: () => undefined,
@@ -36,7 +35,7 @@ export interface MoverProcess {
 
 export function startMover({ env, dir }: TestServers, order: Order): MoverProcess {
 	const child = spawn(process.execPath, ["test/support/mover-child.ts"], {
-		env: { ...env, TEST_DIR: dir, ORDER: JSON.stringify({ leaseMs: 1_500, ...order }) },
+		env: { ...env, TEST_DIR: dir, ORDER: JSON.stringify(order) },
 		stdio: ["pipe", "pipe", "inherit"],
 	});
 	const ended = endOf(child);

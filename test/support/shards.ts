@@ -51,6 +51,14 @@ export class TestShards {
 		return { lift: () => set({}) };
 	}
 
+	/** As if the time of whoever has a duty on the shard were over: a test need not wait for it, and a slow machine does not end it. */
+	async endLease(shard: number): Promise<void> {
+		for (const client of this.#clients.values()) {
+			const leases = client.db("alarm_cluster").collection<Document & { _id: string }>("leases");
+			await leases.updateOne({ _id: `shard-${shard}` }, { $set: { until: new Date(0) } });
+		}
+	}
+
 	async slot(id: Buffer): Promise<Document | null> {
 		return (await this.inMonth(id)).findOne({ _id: id });
 	}

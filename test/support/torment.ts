@@ -21,7 +21,7 @@ export async function torment({ servers, chance, forMs, order, freezable }: Torm
 	const sleepers: MoverProcess[] = [];
 	let [kills, freezes] = [0, 0];
 	while (Date.now() < endMs) {
-		const mover = startMover(servers, await order());
+		const mover = startMover(servers, { leaseMs: 1_500, ...(await order()) });
 		if (!(await goSome(mover, chance.between(0, 9)))) continue;
 		if (chance.next() < 0.3) await standStill(servers, chance, chance.pick(freezable));
 		if (chance.next() < 0.5) {

@@ -33,6 +33,12 @@ describe("a run on record", () => {
 		expect(states((state) => reopened(run({ state }), null, "schedule", NOW_MS))).toEqual(["done"]);
 	});
 
+	test("that was not due when its turn came is opened again once it is", () => {
+		const young = run({ state: "refused", reason: { code: "NOT_DUE", message: "" } });
+		expect(reopened(young, null, "schedule", NOW_MS)).toMatchObject({ state: "planned", reason: null });
+		expect(reopened(young, {}, "ops", NOW_MS)).toMatchObject({ state: "planned" });
+	});
+
 	test("is opened again by an operator, unless it is running; a refused one only afresh", () => {
 		const asked = (fresh: boolean) => (state: RunState) => reopened(run({ state }), { fresh }, "ops", NOW_MS);
 		expect(states(asked(false))).toEqual(["planned", "waiting", "stopped", "done", "canceled"]);
