@@ -56,7 +56,7 @@ const placeNow = async () => (await newestMap(clusters)).shards[SHARD];
 test("cut off after any step before the switch, a move is given up without a trace; after it, it is not", async () => {
 	const before = { ...(await placeNow()), epoch: expect.any(Number) };
 	for (const step of MOVE_STEPS) {
-		const mover = startMover(servers, { shard: SHARD, to: "c1" });
+		const mover = startMover(servers, { shard: SHARD, to: "c1", leaseMs: 1_500 });
 		await mover.until(step);
 		await mover.kill();
 		if ((await placeNow())?.cluster === "c1") break;
