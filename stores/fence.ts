@@ -4,7 +4,7 @@ import { monthOfCollection, shardDatabase } from "../domain/holdings.ts";
 import { shardPlace, type Target } from "../domain/routing.ts";
 import { MOVED } from "../domain/verdicts.ts";
 import type { Clusters } from "./clusters.ts";
-import { uuidBinary } from "./collections.ts";
+import { listCollections, uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
 import { type DutyDeps, type HeldDuty, takeDuty } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
@@ -63,8 +63,7 @@ async function liftUnder(clusters: Clusters, duty: HeldDuty): Promise<string[]> 
 async function fencedMonths(clusters: Clusters, map: RoutingMap, shard: number) {
 	const { cluster, collections } = shardPlace(map, shard);
 	const database = shardDatabase(shard);
-	const reply = await clusters.at(cluster).read(database, { listCollections: 1, cursor: { batchSize: 1_000 } });
-	const found = reply.cursor.firstBatch as { name: string; options: { validator?: Document } }[];
+	const found = await listCollections(clusters.at(cluster), database);
 	return found.flatMap(({ name, options }): Target[] => {
 		const place = collections[name];
 		const isFenced = options.validator !== undefined && Object.keys(options.validator).length > 0;
