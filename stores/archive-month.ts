@@ -81,7 +81,7 @@ export async function* archiveMonth(deps: MoveDeps, work: MonthWork): AsyncGener
 }
 
 /** Whatever the plan says: what may still be written to stays. */
-function refuseYoung(month: Month, nowMs: number): void {
+export function refuseYoung(month: Month, nowMs: number): void {
 	if (month >= monthOf(nowMs))
 		throw new MoveRefused("MONTH_TOO_YOUNG", `${month} is not over; it can be neither archived nor dropped`);
 }

@@ -6,7 +6,7 @@ import { MOVED } from "../domain/verdicts.ts";
 import type { Clusters } from "./clusters.ts";
 import { listCollections, uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
-import { type DutyDeps, type HeldDuty, takeDuty } from "./duty.ts";
+import { type DutyDeps, type HeldDuty, underDuty } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
 
 /** The database itself rejects inserts and updates of a month (121), whatever map their sender has. Deletes pass. */
@@ -39,13 +39,7 @@ export async function liftDeadFences(deps: DutyDeps): Promise<{ lifted: string[]
 async function liftOfShard(deps: DutyDeps, map: RoutingMap, shard: number): Promise<string[]> {
 	if ((await fencedMonths(deps.clusters, map, shard)).length === 0) return [];
 	// Null: whoever has fenced it is alive.
-	const duty = await takeDuty(deps, shard, { kind: "lift", run: "lift" });
-	if (duty === null) return [];
-	try {
-		return await liftUnder(deps.clusters, duty);
-	} finally {
-		await duty.release();
-	}
+	return (await underDuty(deps, shard, { kind: "lift", run: "lift" }, (duty) => liftUnder(deps.clusters, duty))) ?? [];
 }
 
 /** Looked up again: on the epoch that is ours now, nobody else sets or switches anything. */
