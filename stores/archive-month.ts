@@ -165,7 +165,7 @@ class MonthMover {
 		await this.#renameAway(source.uuid);
 		yield "renamed";
 		await copy.settle(this.#away(source.uuid));
-		await this.#markSettled(source);
+		await this.#markSettled();
 		yield "settled";
 	}
 
@@ -177,12 +177,11 @@ class MonthMover {
 		const { clusters } = this.#deps;
 		const sides: [Target, Target] = [this.#away(uuid), this.#target()];
 		const compare = () => compareAll(clusters, sides, this.#comparing());
-		for (let left = await compare(); ; left = await compare()) {
-			if (left.different.length === 0) break;
+		for (let { different } = await compare(); different.length > 0; { different } = await compare()) {
 			// Nobody writes to the archive: the source is right.
-			await recopy({ clusters, mustHold: () => this.#duty.mustHold() }, ...sides, left.different);
+			await recopy({ clusters, mustHold: () => this.#duty.mustHold() }, ...sides, different);
 		}
-		await this.#markSettled({ ...this.#source(), uuid });
+		await this.#markSettled();
 		yield "settled";
 	}
 
@@ -226,7 +225,7 @@ class MonthMover {
 
 	async #begin(source: Target, earlier: Earlier): Promise<MonthCopy> {
 		const { clusters, pace } = this.#deps;
-		const [{ n: total = 0 }] = [await clusters.at(source.cluster).read(source.database, { count: this.#name })];
+		const { n: total } = await clusters.at(source.cluster).read(source.database, { count: this.#name });
 		let done = 0;
 		const onRows = (many: number) => {
 			done += many;
@@ -284,8 +283,8 @@ class MonthMover {
 		await renameCollection(this.#deps.clusters.at(cluster), database, from, awayOf(this.#month));
 	}
 
-	async #markSettled(source: Target): Promise<void> {
-		await endMove(this.#deps.clusters, movesOf(this.#duty.map, this.#duty.shard), source);
+	async #markSettled(): Promise<void> {
+		await endMove(this.#deps.clusters, movesOf(this.#duty.map, this.#duty.shard), this.#source());
 		const place = this.#duty.place(this.#name);
 		if (place?.away === undefined) return;
 		await this.#duty.setPlace(this.#name, { ...place, away: { ...place.away, settled: true } });
