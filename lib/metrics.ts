@@ -38,7 +38,7 @@ export class Metrics {
 	readonly #accepted: Counter<"lane" | "via">;
 	readonly #refused: Counter<"lane" | "code">;
 	readonly #stored: Counter<"lane" | "outcome">;
-	readonly #moved: Counter;
+	#moved: Counter | null = null;
 
 	constructor() {
 		// The event loop is watched from here on.
@@ -62,11 +62,6 @@ export class Metrics {
 			labelNames: ["lane", "outcome"],
 			registers,
 		});
-		this.#moved = new Counter({
-			name: "alarm_archive_rows_total",
-			help: "Rows that this mover has gone through while it archived months.",
-			registers,
-		});
 	}
 
 	accepted(lane: Lane, via: "queue" | "outbox", count = 1): void {
@@ -82,7 +77,17 @@ export class Metrics {
 	}
 
 	moved(rows: number): void {
+		this.#moved ??= this.#counterOfMoved();
 		this.#moved.inc(rows);
+	}
+
+	/** Without labels it would stand at 0 in every process: only a mover has it. */
+	#counterOfMoved(): Counter {
+		return new Counter({
+			name: "alarm_archive_rows_total",
+			help: "Rows that this mover has gone through while it archived months.",
+			registers: [this.#registry],
+		});
 	}
 
 	/** A metric that `read` gives when Prometheus asks; one that fails is left out of that answer. A later one of the same name takes its place. */

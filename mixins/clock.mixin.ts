@@ -1,6 +1,7 @@
 import type { Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
-import { type ClockReading, clockTrouble } from "../domain/clock.ts";
+import { clockTrouble } from "../domain/clock.ts";
+import { readClock } from "../lib/clock-reading.ts";
 import { addReadinessCheck } from "../lib/readiness.ts";
 import { askClock } from "../streams/preflight.ts";
 import { shareClusters } from "./clusters.ts";
@@ -19,8 +20,8 @@ export function clock(config: Config): Partial<ServiceSchema> {
 			const clusters = shareClusters(this, config);
 			let trouble: string | null = null;
 			const asks = [
-				...config.natsMonitorUrls.map((url) => read(url, () => askClock(url))),
-				read("the meta database", () => clusters.value.meta.askClock()),
+				...config.natsMonitorUrls.map((url) => () => readClock(url, () => askClock(url))),
+				() => readClock("the meta database", () => clusters.value.meta.askClock()),
 			];
 			const compare = async () => {
 				const readings = await Promise.all(asks.map((ask) => ask().catch(() => null)));
@@ -38,12 +39,4 @@ export function clock(config: Config): Partial<ServiceSchema> {
 			await this.releaseClock?.();
 		},
 	} as unknown as Partial<ServiceSchema>;
-}
-
-function read(server: string, ask: () => Promise<number>): () => Promise<ClockReading> {
-	return async () => {
-		const askedMs = Date.now();
-		const theirsMs = await ask();
-		return { server, theirsMs, askedMs, heardMs: Date.now() };
-	};
 }

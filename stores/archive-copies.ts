@@ -1,9 +1,10 @@
-import { MongoServerError, type UUID } from "mongodb";
+import { MongoServerError } from "mongodb";
 import { ARCHIVE_HOLDINGS, alarmsOf, archiveDatabase, copyOf, holdingOf } from "../domain/holdings.ts";
 import type { Month } from "../domain/periods.ts";
 import type { Target } from "../domain/routing.ts";
+import { MOVED } from "../domain/verdicts.ts";
 import type { Cluster } from "./cluster.ts";
-import { dropCollection, ensureCollection, uuidBinary } from "./collections.ts";
+import { dropCollection, ensureCollection, listCollections, uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
 
 /**
@@ -30,11 +31,8 @@ export interface Leftover {
  * map is changed on one's own epoch: then nothing that a later holder has brought to its end is ever among it.
  */
 export async function findLeftovers({ cluster, shard, month }: CopyPlace): Promise<Leftover[]> {
-	const command = { listCollections: 1, cursor: { batchSize: 1_000 } };
-	const reply = await cluster.read(archiveDatabase(shard), command);
-	const all = reply.cursor.firstBatch as { name: string; info: { uuid: UUID } }[];
-	const ours = all.filter(({ name }) => name === alarmsOf(month) || isCopyOf(month, name));
-	return ours.map(({ name, info }) => ({ name, uuid: info.uuid.toString("hex") }));
+	const all = await listCollections(cluster, archiveDatabase(shard));
+	return all.filter(({ name }) => name === alarmsOf(month) || isCopyOf(month, name));
 }
 
 /**
@@ -98,7 +96,7 @@ export async function renameCollection(
 		await cluster.command("admin", { renameCollection: source, to: target, ...guard });
 		return true;
 	} catch (error) {
-		if (error instanceof MongoServerError && (error.code === NAMESPACE_NOT_FOUND || error.code === 361)) return false;
+		if (error instanceof MongoServerError && (error.code === NAMESPACE_NOT_FOUND || error.code === MOVED)) return false;
 		throw error;
 	}
 }

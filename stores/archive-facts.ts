@@ -1,14 +1,14 @@
 import { randomBytes } from "node:crypto";
-import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
 import type { ArchiveFacts } from "../domain/archive-plan.ts";
 import type { ClockReading } from "../domain/clock.ts";
 import { alarmsOf } from "../domain/holdings.ts";
 import { ID_BYTES, idTimeMs } from "../domain/ids.ts";
 import { monthsHeld, shardTarget, type Target } from "../domain/routing.ts";
-import { answerWithin, inTime, TooLate } from "../lib/in-time.ts";
+import { readClock } from "../lib/clock-reading.ts";
+import { answerWithin } from "../lib/in-time.ts";
 import { isArchiveAway } from "./archive-gate.ts";
-import { isAway } from "./cluster.ts";
+import { answered, isAway } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import { readLowWatermark } from "./low-watermark.ts";
 import { findIn, isMoved } from "./shard-command.ts";
@@ -19,6 +19,7 @@ import { findIn, isMoved } from "./shard-command.ts";
 const SEEKS = 4;
 const HANDFUL = 100;
 const CLOCK_MS = 1_500;
+/** An operator waits for the plan: less than the driver's own patience. */
 const ANSWER_MS = 2_000;
 
 export interface PlanningClock {
@@ -34,7 +35,7 @@ export async function gatherFacts(
 	{ nowMs, isReal }: PlanningClock,
 ): Promise<ArchiveFacts> {
 	const [lowWatermarkMs, newestMs, clocks] = await Promise.all([
-		answered(readLowWatermark(clusters)),
+		answered(clusters.meta.name, readLowWatermark(clusters), ANSWER_MS),
 		newestStored(clusters, map),
 		isReal ? clocksOf(clusters) : [],
 	]);
@@ -44,28 +45,17 @@ export async function gatherFacts(
 /** Of the databases that answer. */
 async function clocksOf(clusters: Clusters): Promise<ClockReading[]> {
 	const all = new Set([clusters.meta, ...clusters.service.values(), ...clusters.archive.values()]);
-	const asked = [...all].map(async (cluster) => {
-		const askedMs = Date.now();
-		const theirsMs = await cluster.askClock();
-		return { server: cluster.name, theirsMs, askedMs, heardMs: Date.now() };
-	});
+	const asked = [...all].map((cluster) => readClock(cluster.name, () => cluster.askClock()));
 	const readings = await Promise.all(asked.map((reading) => answerWithin(CLOCK_MS, reading)));
 	return readings.filter((reading) => reading !== null);
 }
 
-/** An operator waits for the plan: who takes longer than the driver's patience allows for, does not answer. */
-async function answered<T>(work: Promise<T>): Promise<T> {
-	try {
-		return await inTime(work, ANSWER_MS);
-	} catch (error) {
-		if (!(error instanceof TooLate)) throw error;
-		throw new Fault("UNAVAILABLE", "A database does not answer; try again in a moment.", { retryAfterS: 1 });
-	}
-}
-
 /** Time of the newest alarm of a sample over all shards that answer, so never later than the newest there is. Null: nothing is stored. */
 async function newestStored(clusters: Clusters, map: RoutingMap): Promise<number | null> {
-	const asked = await Promise.allSettled(map.shards.map((_, shard) => answered(newestOfShard(clusters, map, shard))));
+	const newest = map.shards.map(({ cluster }, shard) =>
+		answered(cluster, newestOfShard(clusters, map, shard), ANSWER_MS),
+	);
+	const asked = await Promise.allSettled(newest);
 	const silent = asked.filter((one) => one.status === "rejected").map(({ reason }) => reason);
 	const wrong = silent.find((error) => !isAway(error) && !isArchiveAway(error) && !isMoved(error));
 	if (wrong !== undefined || silent.length === asked.length) throw wrong ?? silent[0];

@@ -101,7 +101,7 @@ export function paceOfComparing({ onProgress, pace }: Pick<MoveDeps, "onProgress
 }
 
 /** Whatever the plan says: what may still be written to stays. */
-function refuseYoung(month: Month, nowMs: number): void {
+export function refuseYoung(month: Month, nowMs: number): void {
 	if (month >= monthOf(nowMs))
 		throw new MoveRefused("MONTH_TOO_YOUNG", `${month} is not over; it can be neither archived nor dropped`);
 }
@@ -197,10 +197,9 @@ class MonthMover {
 		const { clusters } = this.#deps;
 		const sides: [Target, Target] = [this.#away(uuid), this.#target()];
 		const compare = () => compareAll(clusters, sides, paceOfComparing(this.#deps));
-		for (let left = await compare(); ; left = await compare()) {
-			if (left.different.length === 0) break;
+		for (let { different } = await compare(); different.length > 0; { different } = await compare()) {
 			// Nobody writes to the archive: the source is right.
-			await recopy({ clusters, mustHold: () => this.#duty.mustHold() }, ...sides, left.different);
+			await recopy({ clusters, mustHold: () => this.#duty.mustHold() }, ...sides, different);
 		}
 		await this.#markSettled();
 		yield "settled";
@@ -247,7 +246,7 @@ class MonthMover {
 
 	async #begin(source: Target, earlier: Earlier): Promise<MonthCopy> {
 		const { clusters, pace } = this.#deps;
-		const [{ n: total = 0 }] = [await clusters.at(source.cluster).read(source.database, { count: this.#name })];
+		const { n: total } = await clusters.at(source.cluster).read(source.database, { count: this.#name });
 		let done = 0;
 		const onRows = (many: number) => {
 			done += many;

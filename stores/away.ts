@@ -3,7 +3,7 @@ import { awayOf, monthOfCollection, shardDatabase } from "../domain/holdings.ts"
 import { shardPlace, shardTarget } from "../domain/routing.ts";
 import type { Clusters } from "./clusters.ts";
 import { dropCollection } from "./collections.ts";
-import { type DutyDeps, type HeldDuty, takeDuty } from "./duty.ts";
+import { type DutyDeps, type HeldDuty, underDuty } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
 import { findCommand, isMoved } from "./shard-command.ts";
 
@@ -41,15 +41,11 @@ function dueIn(map: RoutingMap, beforeMs: number): Kept[] {
 }
 
 async function dropOfShard(deps: DutyDeps, shard: number, kept: Kept[]): Promise<string[]> {
-	const duty = await takeDuty(deps, shard, { kind: "drop", run: "away" });
-	if (duty === null) return [];
-	try {
-		const dropped: string[] = [];
+	const dropped: string[] = [];
+	await underDuty(deps, shard, { kind: "drop", run: "away" }, async (duty) => {
 		for (const one of kept) if (await dropOne(deps, duty, one)) dropped.push(one.name);
-		return dropped;
-	} finally {
-		await duty.release();
-	}
+	});
+	return dropped;
 }
 
 async function dropOne({ clusters }: DutyDeps, duty: HeldDuty, { name, uuid }: Kept): Promise<boolean> {

@@ -8,6 +8,7 @@ import {
 	MongoNetworkError,
 } from "mongodb";
 import { Fault } from "../contracts/errors.ts";
+import { inTime, TooLate } from "../lib/in-time.ts";
 
 /** One MongoDB cluster, connected lazily and checked at first contact. */
 
@@ -158,6 +159,15 @@ function isRetryable(error: unknown): boolean {
 /** True when a cluster did not answer, or not in time: nothing is known of the command. */
 export function isAway(error: unknown): boolean {
 	return error instanceof Fault && error.type === "UNAVAILABLE";
+}
+
+/** What a cluster gives within `limitMs`: one that takes longer counts as not answering. @throws {Fault} UNAVAILABLE */
+export async function answered<T>(name: string, work: Promise<T>, limitMs: number): Promise<T> {
+	try {
+		return await inTime(work, limitMs);
+	} catch (error) {
+		throw error instanceof TooLate ? away(name, error) : error;
+	}
 }
 
 /** That a cluster did not answer, as every caller understands it. */

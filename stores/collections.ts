@@ -56,6 +56,21 @@ async function uuidOf(cluster: Commanding, database: string, name: string): Prom
 	return found.info.uuid.toString("hex");
 }
 
+/** A collection as its database lists it. */
+export interface Listed {
+	name: string;
+	uuid: string;
+	options: Document;
+}
+
+/** All collections of a database, views left out. Far fewer than come in one batch. */
+export async function listCollections(cluster: Cluster, database: string): Promise<Listed[]> {
+	const reply = await cluster.read(database, { listCollections: 1, cursor: { batchSize: 1_000 } });
+	const found = reply.cursor.firstBatch as { name: string; type: string; options: Document; info: { uuid: UUID } }[];
+	const real = found.filter(({ type }) => type === "collection");
+	return real.map(({ name, options, info }) => ({ name, options, uuid: info.uuid.toString("hex") }));
+}
+
 /** Drops the collection if it still is the one with this UUID; gone already is as good. */
 export async function dropCollection(cluster: Commanding, database: string, name: string, uuid: string): Promise<void> {
 	try {

@@ -2,8 +2,7 @@ import type { Document } from "mongodb";
 import { MAP_ID, type RoutingMap } from "../contracts/routing.ts";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, META_DATABASE, META_HOLDINGS } from "../domain/holdings.ts";
 import { DUPLICATE_KEY } from "../domain/verdicts.ts";
-import { inTime, TooLate } from "../lib/in-time.ts";
-import { away, type Cluster } from "./cluster.ts";
+import { answered, type Cluster } from "./cluster.ts";
 import type { Clusters } from "./clusters.ts";
 import { ensureCollection } from "./collections.ts";
 import { noteChange } from "./map-history.ts";
@@ -41,12 +40,8 @@ export async function loadDocument<T extends Versioned>(clusters: Clusters, id: 
 	return known.reduce<T | null>((best, one) => (best === null || one.version > best.version ? one : best), null);
 }
 
-async function readInTime<T>(cluster: Cluster, database: string, id: string): Promise<T | null> {
-	try {
-		return await inTime(readDocument<T>(cluster, database, id), PLACE_MS);
-	} catch (error) {
-		throw error instanceof TooLate ? away(cluster.name, error) : error;
-	}
+function readInTime<T>(cluster: Cluster, database: string, id: string): Promise<T | null> {
+	return answered(cluster.name, readDocument<T>(cluster, database, id), PLACE_MS);
 }
 
 async function readDocument<T>(cluster: Cluster, database: string, id: string): Promise<T | null> {

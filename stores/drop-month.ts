@@ -1,25 +1,21 @@
 import type { CollectionPlace } from "../contracts/routing.ts";
 import { alarmsOf, archiveDatabase } from "../domain/holdings.ts";
-import { monthOf } from "../domain/periods.ts";
-import { type MonthWork, MoveRefused } from "./archive-month.ts";
+import { type MonthWork, MoveRefused, refuseYoung } from "./archive-month.ts";
 import { dropCollection } from "./collections.ts";
-import { type DutyDeps, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
+import { type DutyDeps, type HeldDuty, ShardBusy, underDuty } from "./duty.ts";
 
 /**
  * Drops an archived month of a shard whole. First the map says that it is gone, so that nobody reads it any more; then it is dropped by
  * its UUID; then the map forgets it. Cut off anywhere, it goes on when it is called again; done before is as good.
  */
 export async function dropMonth(deps: DutyDeps, { run, shard, month }: MonthWork): Promise<void> {
-	if (month >= monthOf(deps.nowMs()))
-		throw new MoveRefused("MONTH_TOO_YOUNG", `${month} is not over; it can be neither archived nor dropped`);
-	const duty = await takeDuty(deps, shard, { kind: "drop", run });
-	if (duty === null) throw new ShardBusy(shard);
-	try {
+	refuseYoung(month, deps.nowMs());
+	const isDone = await underDuty(deps, shard, { kind: "drop", run }, async (duty) => {
 		const place = duty.place(alarmsOf(month));
 		if (place !== null) await dropUnder(deps, duty, alarmsOf(month), place);
-	} finally {
-		await duty.release();
-	}
+		return true;
+	});
+	if (isDone === null) throw new ShardBusy(shard);
 }
 
 async function dropUnder(deps: DutyDeps, duty: HeldDuty, name: string, place: CollectionPlace): Promise<void> {

@@ -61,6 +61,22 @@ export async function takeDuty(
 	return new HeldDuty(deps, { leases: [cluster], shard, holder, duty: dutyOf(map, shard) as Duty }, map, lease);
 }
 
+/** Does a deed under the duty, which is given back however it ends. Null, and nothing is done, while somebody alive has one on this shard. */
+export async function underDuty<R>(
+	deps: DutyDeps,
+	shard: number,
+	what: { kind: DutyKind; run: string },
+	deed: (duty: HeldDuty) => Promise<R>,
+): Promise<R | null> {
+	const duty = await takeDuty(deps, shard, what);
+	if (duty === null) return null;
+	try {
+		return await deed(duty);
+	} finally {
+		await duty.release();
+	}
+}
+
 function leaseOf(shard: number): string {
 	return `shard-${shard}`;
 }

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { UUID } from "mongodb";
 import type { RoutingMap } from "../contracts/routing.ts";
 import {
 	hasArrived,
@@ -16,6 +15,7 @@ import { archiveDatabase, CLUSTER_DATABASE, CLUSTER_HOLDINGS, holdingOf, shardDa
 import { nextId, shardOf, userHash, userRange } from "../domain/ids.ts";
 import { shardPlace, type Target } from "../domain/routing.ts";
 import type { Cluster } from "./cluster.ts";
+import { listCollections } from "./collections.ts";
 import { type DutyDeps, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
 import { readLowWatermark } from "./low-watermark.ts";
 import { newestMap } from "./map-change.ts";
@@ -184,11 +184,7 @@ type Uuids = Map<string, string>;
 
 /** The collections of a database by name, with their UUIDs. */
 async function uuidsOn(cluster: Cluster, database: string): Promise<Uuids> {
-	// Far fewer than come in one batch.
-	const reply = await cluster.read(database, { listCollections: 1, cursor: { batchSize: 1_000 } });
-	const found = reply.cursor.firstBatch as { name: string; type: string; info: { uuid: UUID } }[];
-	const real = found.filter(({ type }) => type === "collection");
-	return new Map(real.map(({ name, info }) => [name, info.uuid.toString("hex")]));
+	return new Map((await listCollections(cluster, database)).map(({ name, uuid }) => [name, uuid]));
 }
 
 function targetOf(cluster: Cluster, database: string, collection: string, uuids: Uuids): Target {

@@ -4,9 +4,9 @@ import { shardDatabase } from "../domain/holdings.ts";
 import { shardPlace, type Target } from "../domain/routing.ts";
 import { MOVED } from "../domain/verdicts.ts";
 import type { Clusters } from "./clusters.ts";
-import { uuidBinary } from "./collections.ts";
+import { listCollections, uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
-import { type DutyDeps, type HeldDuty, takeDuty } from "./duty.ts";
+import { type DutyDeps, type HeldDuty, underDuty } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
 
 /** The database itself rejects inserts and updates of a collection (121), whatever map their sender has. Deletes pass. */
@@ -39,13 +39,7 @@ export async function liftDeadFences(deps: DutyDeps): Promise<{ lifted: string[]
 async function liftOfShard(deps: DutyDeps, map: RoutingMap, shard: number): Promise<string[]> {
 	if ((await fencedOf(deps.clusters, map, shard)).length === 0) return [];
 	// Null: whoever has fenced it is alive.
-	const duty = await takeDuty(deps, shard, { kind: "lift", run: "lift" });
-	if (duty === null) return [];
-	try {
-		return await liftUnder(deps.clusters, duty);
-	} finally {
-		await duty.release();
-	}
+	return (await underDuty(deps, shard, { kind: "lift", run: "lift" }, (duty) => liftUnder(deps.clusters, duty))) ?? [];
 }
 
 /** Looked up again: on the epoch that is ours now, nobody else sets or switches anything. */
@@ -63,8 +57,7 @@ async function liftUnder(clusters: Clusters, duty: HeldDuty): Promise<string[]> 
 async function fencedOf(clusters: Clusters, map: RoutingMap, shard: number) {
 	const { cluster, collections } = shardPlace(map, shard);
 	const database = shardDatabase(shard);
-	const reply = await clusters.at(cluster).read(database, { listCollections: 1, cursor: { batchSize: 1_000 } });
-	const found = reply.cursor.firstBatch as { name: string; options: { validator?: Document } }[];
+	const found = await listCollections(clusters.at(cluster), database);
 	return found.flatMap(({ name, options }): Target[] => {
 		const place = collections[name];
 		const isFenced = options.validator !== undefined && Object.keys(options.validator).length > 0;

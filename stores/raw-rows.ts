@@ -3,10 +3,10 @@ import type { Document } from "mongodb";
 import { DocumentSequence } from "mongodb/lib/cmap/commands.js";
 import { ID_BYTES } from "../domain/ids.ts";
 import type { Target } from "../domain/routing.ts";
-import { insertVerdicts, type WriteReply } from "../domain/verdicts.ts";
+import { insertVerdicts } from "../domain/verdicts.ts";
 import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
-import { MAJORITY } from "./documents.ts";
+import { deleteByIds, insertInto } from "./shard-command.ts";
 
 /** Rows as the bytes that the server stores, so that a copy is equal to the last bit: no field reordered, no type widened. */
 export type RawRow = Buffer;
@@ -57,7 +57,7 @@ const MESSAGE_BYTES = 16 * 1024 * 1024;
 /** Inserts rows as they are. One that is there already is as good; whether it is equal is for the comparison to say. */
 export async function insertRaw(clusters: Clusters, target: Target, rows: RawRow[]): Promise<void> {
 	for (const message of messagesOf(rows)) {
-		const reply = await write(clusters, target, { insert: target.collection, documents: message, ordered: false });
+		const reply = await insertInto(clusters, target, message as unknown as Document[]);
 		const verdicts = insertVerdicts(reply, message.documents.length);
 		const wrong = verdicts.find((verdict) => verdict !== "stored" && verdict !== "taken");
 		if (wrong !== undefined) throw new Error(`${nameOf(target)} answered to a copy: ${wrong}`);
@@ -67,16 +67,8 @@ export async function insertRaw(clusters: Clusters, target: Target, rows: RawRow
 /** Puts rows in the place of those with their ids, or of none; ids without a row are taken out. */
 export async function replaceRaw(clusters: Clusters, target: Target, ids: Buffer[], rows: RawRow[]): Promise<void> {
 	if (ids.length === 0) return;
-	const deletes = [{ q: { _id: { $in: ids } }, limit: 0 }];
-	const reply = await write(clusters, target, { delete: target.collection, deletes });
-	if (reply.ok !== 1 || reply.writeErrors || reply.writeConcernError)
-		throw new Error(`${nameOf(target)} did not let go of rows that have changed`);
+	await deleteByIds(clusters, target, ids.toSorted(Buffer.compare));
 	await insertRaw(clusters, target, rows);
-}
-
-async function write(clusters: Clusters, target: Target, command: Document): Promise<WriteReply> {
-	const guard = { collectionUUID: uuidBinary(target.uuid), writeConcern: MAJORITY };
-	return clusters.at(target.cluster).command(target.database, { ...command, ...guard });
 }
 
 interface Message extends DocumentSequence {

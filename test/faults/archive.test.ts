@@ -2,16 +2,17 @@ import type { Document, Timestamp } from "mongodb";
 import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/holdings.ts";
 import { showId } from "../../domain/ids.ts";
 import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
-import type { AlarmRow, Slot } from "../../domain/rows.ts";
+import type { AlarmRow } from "../../domain/rows.ts";
 import { archiveMonth } from "../../stores/archive-month.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { liftDeadFences } from "../../stores/fence.ts";
 import { newestMap } from "../../stores/map-change.ts";
 import { chanceOf, seedOfRun } from "../support/chance.ts";
 import { eventually } from "../support/eventually.ts";
-import { customersOf, putRows, rowIn } from "../support/months.ts";
+import { fillInboxes, scroll } from "../support/inboxes.ts";
+import { customersOf } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
-import { type Rest, restClient } from "../support/rest.ts";
+import { restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 import { torment } from "../support/torment.ts";
@@ -36,38 +37,18 @@ beforeEach(async () => {
 	clusters = new Clusters(system.config);
 	shards = new TestShards(system.servers);
 	expected = new Map();
-	await fill();
+	for (const shard of [0, 1])
+		await fillInboxes(
+			clusters,
+			{ shard, customers: customersOf(shard, 4, SHARDS), months: MONTHS, each: EACH },
+			expected,
+		);
 });
 afterEach(async () => {
 	await clusters?.close();
 	await shards?.close();
 	await system?.stop();
 });
-
-async function fill(): Promise<void> {
-	const map = await newestMap(clusters);
-	for (const month of MONTHS) {
-		for (const shard of [0, 1]) {
-			const rows = customersOf(shard, 4, SHARDS).flatMap((userId) =>
-				Array.from({ length: EACH }, (_, at) => rowIn(month, userId, at)),
-			);
-			await putRows(clusters, map, shard, month, rows as Slot[]);
-			for (const { _id, userId } of rows) expected.set(userId, [showId(_id), ...(expected.get(userId) ?? [])]);
-		}
-	}
-}
-
-async function pages(inbox: Rest, userId: string, limit: number): Promise<string[] | string> {
-	const ids: string[] = [];
-	for (let cursor: string | null = null; ; ) {
-		const after: string = cursor === null ? "" : `&cursor=${cursor}`;
-		const { status, body } = await inbox("GET", `/v1/users/${userId}/alarms?limit=${limit}${after}`);
-		if (status !== 200) return `${status} ${body.code}`;
-		ids.push(...body.items.map(({ id }: { id: string }) => id));
-		cursor = body.nextCursor;
-		if (cursor === null) return ids;
-	}
-}
 
 test("movers killed and frozen, and an archive frozen, at random moments: every inbox whole, every mark kept, every month archived", async () => {
 	const seed = seedOfRun();
@@ -82,7 +63,7 @@ test("movers killed and frozen, and an archive frozen, at random moments: every 
 	const tell = (what: string) => troubles.set(what, (troubles.get(what) ?? 0) + 1);
 	const read = async ([userId, inbox]: (typeof inboxes)[number]) => {
 		while (!state.over) {
-			const ids = await pages(inbox, userId, chance.between(5, 60));
+			const ids = await scroll(inbox, userId, chance.between(5, 60));
 			state.scrolls++;
 			if (typeof ids === "string") tell(ids);
 			else if (ids.join() !== expected.get(userId)?.join()) wrong.push(`${userId} read ${ids.length} ids`);

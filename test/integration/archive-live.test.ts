@@ -5,10 +5,10 @@ import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
 import type { AlarmRow } from "../../domain/rows.ts";
 import { type ArchiveStep, archiveMonth } from "../../stores/archive-month.ts";
 import { Clusters } from "../../stores/clusters.ts";
-import { newestMap } from "../../stores/map-change.ts";
-import { customersOf, putRows, rowIn } from "../support/months.ts";
+import { fillInboxes, scroll } from "../support/inboxes.ts";
+import { customersOf } from "../support/months.ts";
 import { moveDeps } from "../support/movers.ts";
-import { type Rest, restClient } from "../support/rest.ts";
+import { restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
@@ -31,7 +31,7 @@ beforeAll(async () => {
 	system = await startSystem({ LOGICAL_SHARDS: "2" }, { names: ["c0", "c1", "a0"], since });
 	clusters = new Clusters(system.config);
 	shards = new TestShards(system.servers);
-	await fill();
+	await fillInboxes(clusters, { shard: SHARD, customers: CUSTOMERS, months: MONTHS, each: EACH }, expected);
 	url = urlOf(await system.run("gateway,alarm.query"));
 });
 afterAll(async () => {
@@ -40,29 +40,7 @@ afterAll(async () => {
 	await system?.stop();
 });
 
-async function fill(): Promise<void> {
-	const map = await newestMap(clusters);
-	for (const month of MONTHS) {
-		const rows = CUSTOMERS.flatMap((userId) => Array.from({ length: EACH }, (_, at) => rowIn(month, userId, at)));
-		await putRows(clusters, map, SHARD, month, rows);
-		for (const { _id, userId } of rows) expected.set(userId, [showId(_id), ...(expected.get(userId) ?? [])]);
-	}
-}
-
 const inboxOf = async (userId: string) => restClient(url, await system.tokenOf(userId));
-
-/** Every id of an inbox, by pages of odd sizes. */
-async function scroll(inbox: Rest, userId: string, limit: number): Promise<string[]> {
-	const ids: string[] = [];
-	for (let cursor: string | null = null; ; ) {
-		const after: string = cursor === null ? "" : `&cursor=${cursor}`;
-		const { status, body } = await inbox("GET", `/v1/users/${userId}/alarms?limit=${limit}${after}`);
-		if (status !== 200) throw new Error(`${status} ${body.code}: ${body.detail}`);
-		ids.push(...body.items.map(({ id }: { id: string }) => id));
-		cursor = body.nextCursor;
-		if (cursor === null) return ids;
-	}
-}
 
 test("through every step each inbox is read whole, without gap, double or error, and every mark that was acked is kept", async () => {
 	const state = { step: "before" as ArchiveStep | "before" | "over", scrolls: new Map<string, number>() };

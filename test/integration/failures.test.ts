@@ -222,7 +222,8 @@ describe("the list", () => {
 		"is paged by %d to its end without a gap or a double, though many failed in one moment",
 		async (limit) => {
 			const sender = nobody();
-			const [now, before] = [new Date(), new Date(Date.now() - 1)];
+			const now = new Date();
+			const before = new Date(now.getTime() - 1);
 			const ids = [
 				...(await plantMany(25, { sender, failedAt: now, slot: null })),
 				...(await plantMany(25, { sender, failedAt: before, slot: null })),

@@ -308,26 +308,38 @@ describe("a mover by the clock", () => {
 		expect(await untilIs(archiveId(0, month), "done")).not.toHaveProperty("fresh");
 	});
 
-	test.each([
-		["that very run leaves its record alone, however long it is silent", archiveId(1, addMonths(THIRD, 1)), "running"],
-		["another run says so in the record of one that is long silent", "drop-s01-2020_01", "waiting"],
-	])("that finds the shard busy with %s", async (_name, served, state) => {
-		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
+	describe("that finds the shard busy", () => {
 		const work = { kind: "archive", shard: 1, month: addMonths(THIRD, 1) } as const;
 		const id = archiveId(1, work.month);
-		const silent = { ...newRun(id, work, "ops", Date.now() - 120_000), state: "running", node: "elsewhere" } as const;
-		await records().deleteOne({ _id: id });
-		await runs.add(silent);
-		const duty = await takeDuty(moveDeps(clusters, "elsewhere"), 1, { kind: "archive", run: served });
-		try {
-			const told: string[] = [];
-			startMover({ logger: { info: (text) => void told.push(text), warn: () => undefined, error: () => undefined } });
-			await eventually(() => told.some((text) => text.includes(`${id} is waiting`)), "a try");
-			expect(await runs.get(id)).toMatchObject({ state, node: "elsewhere" });
-		} finally {
-			await duty?.release();
+
+		/** A record that says "running" and is silent for long, and a shard that is busy with `served` until `deed` is over. */
+		async function whileBusyWith(served: string, deed: () => Promise<unknown>): Promise<void> {
+			const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
+			const duty = await takeDuty(moveDeps(clusters, "elsewhere"), 1, { kind: "archive", run: served });
+			const longAgo = newRun(id, work, "ops", Date.now() - 120_000);
+			await records().deleteOne({ _id: id });
+			await runs.add({ ...longAgo, state: "running", node: "elsewhere" });
+			await deed().finally(() => duty?.release());
+			await untilIs(id, "done");
 		}
-		await untilIs(id, "done");
+
+		test("with that very run leaves its record alone, however long it is silent", () =>
+			whileBusyWith(id, async () => {
+				const told: string[] = [];
+				const logger = { info: (text: string) => void told.push(text), warn: () => undefined, error: () => undefined };
+				startMover({ logger });
+				await eventually(() => told.some((text) => text.includes(`${id} is waiting`)), "a try");
+				expect(await records().findOne({ _id: id })).toMatchObject({ state: "running", node: "elsewhere" });
+			}));
+
+		test("with another run says so in the record of one that is long silent", () =>
+			whileBusyWith("another", async () => {
+				startMover();
+				expect(await untilIs(id, "waiting")).toMatchObject({
+					reason: { code: "SHARD_BUSY" },
+					node: "elsewhere",
+				});
+			}));
 	});
 
 	test("forgets runs that ended long ago", async () => {

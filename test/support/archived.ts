@@ -6,7 +6,7 @@ import { shardPlace } from "../../domain/routing.ts";
 import type { Cluster } from "../../stores/cluster.ts";
 import type { Clusters } from "../../stores/clusters.ts";
 import { ensureCollection } from "../../stores/collections.ts";
-import { type HeldDuty, takeDuty } from "../../stores/duty.ts";
+import { type HeldDuty, underDuty } from "../../stores/duty.ts";
 
 /** Months put into the archive and back by hand, with nothing but what readers and writers can see of it. */
 
@@ -59,13 +59,10 @@ export async function dropMonth(clusters: Clusters, shard: number, month: Month)
 
 async function withDuty(clusters: Clusters, shard: number, deed: (duty: HeldDuty) => Promise<void>): Promise<void> {
 	const deps = { clusters, node: "test", onMap: () => undefined, nowMs: Date.now };
-	const duty = await takeDuty(deps, shard, { kind: "archive", run: "by-hand" });
-	if (duty === null) throw new Error(`somebody has a duty on shard ${shard}`);
-	try {
-		await deed(duty);
-	} finally {
-		await duty.release();
-	}
+	const isDone = await underDuty(deps, shard, { kind: "archive", run: "by-hand" }, (duty) =>
+		deed(duty).then(() => true),
+	);
+	if (isDone === null) throw new Error(`somebody has a duty on shard ${shard}`);
 }
 
 function homeOf(clusters: Clusters, { map, shard }: HeldDuty): Cluster {

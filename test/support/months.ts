@@ -1,7 +1,7 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { alarmsOf } from "../../domain/holdings.ts";
 import { newAlarmId, shardOf } from "../../domain/ids.ts";
-import { addMonths, type Month, monthOf, monthStartMs } from "../../domain/periods.ts";
+import { type Month, monthStartMs } from "../../domain/periods.ts";
 import { shardTarget } from "../../domain/routing.ts";
 import { type AlarmRow, type Slot, toRow } from "../../domain/rows.ts";
 import { insertVerdicts } from "../../domain/verdicts.ts";
@@ -13,15 +13,16 @@ import { insertInto } from "../../stores/shard-command.ts";
 
 const MINUTE_MS = 60_000;
 
-/** The map with all months from `first` until now, as a system has it that was never down. */
+/** The map with all months from `first` until now: what was missed since the set-up is made up for, for a year at most. */
 export async function mapSince(clusters: Clusters, first: Month, shardCount = 16): Promise<RoutingMap> {
-	let map = await ensureMap(clusters, shardCount, new Date());
-	for (let month = first; month <= monthOf(Date.now()); month = addMonths(month, 1)) {
-		const { map: next, errors } = await ensureCollections(clusters, map, new Date(monthStartMs(month)));
-		if (errors.length > 0) throw errors[0];
-		map = next;
+	const begun = new Date(monthStartMs(first));
+	let map = await ensureMap(clusters, shardCount, begun);
+	for (const now of [begun, new Date()]) {
+		const made = await ensureCollections(clusters, map, now);
+		if (made.errors.length > 0) throw made.errors[0];
+		map = made.map;
 	}
-	return (await ensureCollections(clusters, map, new Date())).map;
+	return map;
 }
 
 /** Names of customers of one shard. */

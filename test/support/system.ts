@@ -2,11 +2,12 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ServiceBroker } from "moleculer";
 import type { Config } from "../../config.ts";
+import { monthOf } from "../../domain/periods.ts";
 import { makeBroker } from "../../ops/broker.ts";
 import { customerToken, type LocalCredentials } from "../../ops/credentials.ts";
 import { setUp } from "../../ops/system.ts";
 import { Clusters } from "../../stores/clusters.ts";
-import { ensureCollections, ensureMap } from "../../stores/routing-map.ts";
+import { mapSince } from "./months.ts";
 import { configOf, startServers, type TestServers } from "./servers.ts";
 
 /** A whole system on real servers, its services in brokers of this process. */
@@ -52,7 +53,7 @@ export async function startSystem(
 
 async function setUpMapAt(config: Config, since: Date): Promise<void> {
 	const clusters = new Clusters(config);
-	await ensureCollections(clusters, await ensureMap(clusters, config.logicalShards, since), since);
+	await mapSince(clusters, monthOf(since.getTime()), config.logicalShards);
 	await clusters.close();
 }
 
