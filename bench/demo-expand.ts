@@ -122,8 +122,8 @@ async function expand(scene: Scene): Promise<number> {
 	const before = await look(scene);
 	await addClusters(scene);
 	const adding = await look(scene);
-	const { plan, looks } = await operator.rebalance(options.rate);
-	say(planText(plan, looks));
+	const plan = await operator.rebalance(options.rate);
+	say(planText(plan));
 	const startMs = performance.now();
 	await watch(scene, plan);
 	const movingMs = performance.now() - startMs;
@@ -142,9 +142,9 @@ async function addClusters({ lab, operator }: Scene): Promise<void> {
 	console.log(`\n${pictureIn(await operator.shards())}\n`);
 }
 
-function planText({ moves }: RebalancePlan, looks: number): string {
+function planText({ moves }: RebalancePlan): string {
 	const words = moves.map(({ shard, from, to }) => `${shard} ${from} → ${to}`);
-	return `the plan has ${moves.length} moves: ${words.join(", ")}; confirmed${looks > 1 ? ` at look ${looks}, because it follows the load` : ""}`;
+	return `the plan has ${moves.length} moves: ${words.join(", ")}; confirmed`;
 }
 
 function pictureIn({ clusters, shards }: ShardsState): string {

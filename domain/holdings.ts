@@ -80,6 +80,8 @@ export const META_HOLDINGS = {
 	runs: { kind: "runs", period: "none", engine: null, ahead: 0 },
 	/** What each version of the routing map has changed, and who. */
 	history: { kind: "history", period: "none", engine: null, ahead: 0 },
+	/** Plans that were shown to operators in the last minutes. */
+	plans: { kind: "plans", period: "none", engine: null, ahead: 0 },
 } as const satisfies Record<string, Holding>;
 
 export function shardDatabase(shard: number): string {

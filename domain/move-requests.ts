@@ -1,7 +1,7 @@
 import type { Run } from "../contracts/archive.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
-import type { ShardMoveRequest } from "../contracts/shards.ts";
+import type { PlannedMove, ShardMoveRequest } from "../contracts/shards.ts";
 import { ENDED, isOpen, moveIdOf, NOT_ENDED } from "./runs.ts";
 
 /** What operators may ask of the moves of shards, and what is answered to the rest. */
@@ -25,6 +25,15 @@ export function refuseMove(map: RoutingMap, moves: Run[], { shard, to, fresh }: 
 			shard,
 			`was refused (${own.reason?.code}: ${own.reason?.message}); once that is mended, ask with fresh`,
 		);
+}
+
+/** @throws {Fault} PLAN_CHANGED when a shard of the plan has gone somewhere else since it was shown. */
+export function refuseStrayed({ shards }: RoutingMap, moves: PlannedMove[]): void {
+	const strayed = moves.find(({ shard, from, to }) => ![from, to].includes(shards[shard]?.cluster ?? ""));
+	if (strayed === undefined) return;
+	const { shard, from, to } = strayed;
+	const message = `Shard ${shard} is neither on ${from} nor on ${to} any more. Look at the plan as it is now, and confirm that.`;
+	throw new Fault("PLAN_CHANGED", message);
 }
 
 /** The move of a shard that is not over. @throws {Fault} */

@@ -71,6 +71,11 @@ export async function listCollections(cluster: Cluster, database: string): Promi
 	return real.map(({ name, options, info }) => ({ name, options, uuid: info.uuid.toString("hex") }));
 }
 
+/** Whether the collection rejects writes, by whichever fence. */
+export function isFenced({ options: { validator } }: Listed): boolean {
+	return validator !== undefined && Object.keys(validator).length > 0;
+}
+
 /** Drops the collection if it still is the one with this UUID; gone already is as good. */
 export async function dropCollection(cluster: Commanding, database: string, name: string, uuid: string): Promise<void> {
 	try {

@@ -4,7 +4,7 @@ import { shardDatabase } from "../domain/holdings.ts";
 import { shardPlace, type Target } from "../domain/routing.ts";
 import { MOVED } from "../domain/verdicts.ts";
 import type { Clusters } from "./clusters.ts";
-import { listCollections, uuidBinary } from "./collections.ts";
+import { isFenced, listCollections, uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
 import { type DutyDeps, type HeldDuty, underDuty } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
@@ -58,10 +58,9 @@ async function fencedOf(clusters: Clusters, map: RoutingMap, shard: number) {
 	const { cluster, collections } = shardPlace(map, shard);
 	const database = shardDatabase(shard);
 	const found = await listCollections(clusters.at(cluster), database);
-	return found.flatMap(({ name, options }): Target[] => {
+	return found.filter(isFenced).flatMap(({ name }): Target[] => {
 		const place = collections[name];
-		const isFenced = options.validator !== undefined && Object.keys(options.validator).length > 0;
-		if (!isFenced || place === undefined) return [];
+		if (place === undefined) return [];
 		const { tier, uuid } = place;
 		return tier === "service" || tier === "moving" ? [{ cluster, database, collection: name, uuid, tier }] : [];
 	});

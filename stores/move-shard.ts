@@ -1,4 +1,3 @@
-import type { Document } from "mongodb";
 import type { LeftShard } from "../contracts/routing.ts";
 import { isOpen } from "../domain/clusters.ts";
 import { hasDuty } from "../domain/duties.ts";
@@ -10,8 +9,8 @@ import { CopyGone, renameCollection } from "./archive-copies.ts";
 import { type MoveDeps, MoveRefused, paceOfComparing } from "./archive-month.ts";
 import { FeedLost } from "./change-feed.ts";
 import type { Cluster } from "./cluster.ts";
-import { dropCollection } from "./collections.ts";
-import { type DutyDeps, DutyLost, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
+import { dropCollection, isFenced, type Listed, listCollections } from "./collections.ts";
+import { type DutyDeps, DutyLost, type HeldDuty, ShardBusy, takeDuty, underDuty } from "./duty.ts";
 import { liftFence, setFence } from "./fence.ts";
 import type { WrongRows } from "./live-copy.ts";
 import { newestMap } from "./map-change.ts";
@@ -196,7 +195,7 @@ class ShardMover {
 	 */
 	async #settle(left: LeftShard): Promise<void> {
 		const found = await collectionsOn(this.#deps.clusters.at(left.cluster), this.#duty.shard);
-		const open = found.filter(({ name, isFenced }) => isLeftBy(left, name) && !isFenced && !isMoves(name));
+		const open = found.filter((one) => isLeftBy(left, one.name) && !isFenced(one) && !isMoves(one.name));
 		if (open.length > 0)
 			throw new MoveRefused(
 				"FENCE_LIFTED",
@@ -264,43 +263,22 @@ export async function dropLeft(deps: DutyDeps, graceMs: number): Promise<{ dropp
 }
 
 async function dropLeftOf(deps: DutyDeps, shard: number, left: LeftShard): Promise<string[]> {
-	const duty = await takeDuty(deps, shard, { kind: "drop", run: "left" });
-	if (duty === null) return [];
-	try {
+	const dropped = await underDuty(deps, shard, { kind: "drop", run: "left" }, async (duty) => {
 		const cluster = deps.clusters.at(left.cluster);
 		const found = (await collectionsOn(cluster, shard)).filter(({ name }) => isLeftBy(left, name));
 		for (const { name, uuid } of found) {
 			duty.mustHold();
 			await dropCollection(cluster, shardDatabase(shard), name, uuid);
 		}
-		await duty.changeMap((map) =>
-			withLeft(map, shard, duty.epoch, { epoch: left.epoch, settled: null }, new Date(deps.nowMs())),
-		);
+		const gone = { epoch: left.epoch, settled: null };
+		await duty.changeMap((map) => withLeft(map, shard, duty.epoch, gone, new Date(deps.nowMs())));
 		return found.map(({ name }) => `${left.cluster}/${shardDatabase(shard)}.${name}`);
-	} finally {
-		await duty.release();
-	}
+	});
+	return dropped ?? [];
 }
 
-interface Found {
-	name: string;
-	uuid: string;
-	isFenced: boolean;
-}
-
-async function collectionsOn(cluster: Cluster, shard: number): Promise<Found[]> {
-	const command = { listCollections: 1, cursor: { batchSize: 1_000 } };
-	const reply = await cluster.read(shardDatabase(shard), command);
-	const found = reply.cursor.firstBatch as {
-		name: string;
-		options: { validator?: Document };
-		info: { uuid: Buffer };
-	}[];
-	return found.map(({ name, options, info }) => ({
-		name,
-		uuid: info.uuid.toString("hex"),
-		isFenced: options.validator !== undefined && Object.keys(options.validator).length > 0,
-	}));
+function collectionsOn(cluster: Cluster, shard: number): Promise<Listed[]> {
+	return listCollections(cluster, shardDatabase(shard));
 }
 
 /** Neither the source of an archived month, which has its own time, nor what this or another move has renamed. */

@@ -19,6 +19,8 @@ export interface MoveRow {
 	to: string;
 	/** Of a month: UUID of the copy that holds everything older. */
 	copy?: string;
+	/** Of a whole shard: UUIDs of the copies that hold everything older, by the name of their source. */
+	copies?: Readonly<Record<string, string>>;
 	/** Of a whole shard: the copies are about to get, or have got, their final names. */
 	finishing?: boolean;
 }
@@ -34,7 +36,7 @@ export function movesOf(map: RoutingMap, shard: number): Target {
 }
 
 /** What is moved: a month, by its name and UUID; or the whole shard. */
-export type Moved = Pick<MoveRow, "_id" | "source" | "to" | "copy">;
+export type Moved = Pick<MoveRow, "_id" | "source" | "to" | "copy" | "copies">;
 
 export async function readMove(
 	clusters: Clusters,
@@ -52,6 +54,18 @@ export async function readMove(
 export async function beginMove(clusters: Clusters, moves: Target, moved: Moved): Promise<MoveRow> {
 	const { operationTime } = await clusters.at(moves.cluster).command("admin", { ping: 1 });
 	const row = { ...moved, since: operationTime as Timestamp, marker: "" };
+	await put(clusters, moves, row);
+	return row;
+}
+
+/** Goes on from the moment of an earlier attempt, with these copies: some of its, and empty ones. */
+export async function goOnWithMove(
+	clusters: Clusters,
+	moves: Target,
+	begun: MoveRow,
+	copies: Required<MoveRow>["copies"],
+): Promise<MoveRow> {
+	const row = { ...begun, copies };
 	await put(clusters, moves, row);
 	return row;
 }

@@ -1,9 +1,8 @@
-import type { UUID } from "mongodb";
 import { holdingOf, incomingOf, movedName, SHARD_HOLDINGS, shardDatabase } from "../domain/holdings.ts";
 import type { Target } from "../domain/routing.ts";
 import { CopyGone, renameCollection } from "./archive-copies.ts";
 import type { Cluster } from "./cluster.ts";
-import { dropCollection, ensureCollection } from "./collections.ts";
+import { dropCollection, ensureCollection, listCollections } from "./collections.ts";
 
 /**
  * The copies of a shard's collections on the cluster that it moves to. As with a month: their names carry the epoch of whoever fills them,
@@ -29,30 +28,26 @@ export interface Incoming {
 	uuid: string;
 	/** Of the collection it is a copy of. */
 	of: string;
-	epoch: number;
 	isFinal: boolean;
 }
 
 /**
- * The newest copies, among what was left, of these collections, under our epoch's names now. Everything else goes, also what has its final
+ * The copies that are known by their UUID, among what was left, under our epoch's names now. Everything else goes, also what has its final
  * name already: a late command of somebody who saw it there would meet it again when it is in use.
  */
 export async function takeOverAll(
 	place: TargetPlace,
 	left: Incoming[],
-	names: string[],
+	known: Readonly<Record<string, string>>,
 	epoch: number,
 ): Promise<Map<string, Target>> {
-	const copies = left.filter(({ of, isFinal }) => names.includes(of) && !isFinal);
-	const newest = [...Map.groupBy(copies, ({ of }) => of).values()].map(
-		(some) => some.toSorted((one, other) => other.epoch - one.epoch)[0] as Incoming,
-	);
+	const isKnown = ({ of, uuid, isFinal }: Incoming) => known[of] === uuid && !isFinal;
 	await dropIncoming(
 		place,
-		left.filter((one) => !newest.includes(one)),
+		left.filter((one) => !isKnown(one)),
 	);
 	const taken = new Map<string, Target>();
-	for (const copy of newest) {
+	for (const copy of left.filter(isKnown)) {
 		const name = incomingOf(copy.of, epoch);
 		if (!(await rename(place, copy, name))) throw new CopyGone(copy.name);
 		taken.set(copy.of, targetOf(place, name, copy.uuid));
@@ -90,19 +85,16 @@ function rename({ cluster, shard }: TargetPlace, from: { name: string; uuid: str
  * @throws {TargetNotEmpty}
  */
 export async function findIncoming({ cluster, shard, mayBeFinished }: TargetPlace): Promise<Incoming[]> {
-	const command = { listCollections: 1, cursor: { batchSize: 1_000 } };
-	const reply = await cluster.read(shardDatabase(shard), command);
-	const all = reply.cursor.firstBatch as { name: string; info: { uuid: UUID } }[];
-	return all.flatMap(({ name, info }): Incoming[] => {
+	const all = await listCollections(cluster, shardDatabase(shard));
+	return all.flatMap(({ name, uuid }): Incoming[] => {
 		const moved = movedName(name);
-		const uuid = info.uuid.toString("hex");
-		if (moved?.kind === "incoming") return [{ name, uuid, of: moved.name, epoch: moved.epoch, isFinal: false }];
+		if (moved?.kind === "incoming") return [{ name, uuid, of: moved.name, isFinal: false }];
 		const isFinal = moved === null && holdingOf(SHARD_HOLDINGS, name) !== null && !name.startsWith("away_");
 		if (isFinal && !mayBeFinished)
 			throw new TargetNotEmpty(
 				`${cluster.name} has a collection ${shardDatabase(shard)}.${name} that the routing map does not know: look whose it is, and take it away`,
 			);
-		return isFinal ? [{ name, uuid, of: name, epoch: 0, isFinal }] : [];
+		return isFinal ? [{ name, uuid, of: name, isFinal }] : [];
 	});
 }
 

@@ -1,7 +1,7 @@
 import type { Target } from "../domain/routing.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { type CopyDeps, LiveCopy, type Pair } from "./live-copy.ts";
-import { announceFinish, beginMove, type MoveRow, readMove, WHOLE_SHARD } from "./moves.ts";
+import { announceFinish, beginMove, goOnWithMove, type MoveRow, readMove, WHOLE_SHARD } from "./moves.ts";
 import { findIncoming, finishIncoming, makeIncoming, type TargetPlace, takeOverAll } from "./shard-copies.ts";
 
 /** The copies of all of a shard's collections on the cluster that it moves to. */
@@ -37,7 +37,11 @@ export class ShardCopy extends LiveCopy {
 		this.#moves = moves;
 	}
 
-	/** Goes on with the copies of an earlier attempt if their changes can still be told, else begins anew. @throws {TargetNotEmpty} */
+	/**
+	 * Goes on with the copies of an earlier attempt if their changes can still be told, else begins anew. Copies are made before the row that
+	 * names them is written: no attempt takes one row's changes for another's copies.
+	 * @throws {TargetNotEmpty}
+	 */
 	static async begin(deps: CopyDeps, sides: Sides): Promise<ShardCopy> {
 		const { moves, to, epoch, fresh } = sides;
 		const moved = { _id: WHOLE_SHARD, source: moves.uuid, to: to.cluster.name };
@@ -46,13 +50,16 @@ export class ShardCopy extends LiveCopy {
 		const place = { ...to, mayBeFinished: found?.to === moved.to && found.finishing === true };
 		const left = await findIncoming(place);
 		await sides.confirm();
-		const names = [...sides.sources.map(({ collection }) => collection), moves.collection];
-		const copies = await takeOverAll(place, left, known === null ? [] : names, epoch);
-		const row = known ?? (await beginMove(deps.clusters, moves, moved));
-		const copyOf = async (name: string) => copies.get(name) ?? makeIncoming(place, name, epoch);
+		const taken = await takeOverAll(place, left, known?.copies ?? {}, epoch);
+		const copyOf = async ({ collection }: Target) => taken.get(collection) ?? makeIncoming(place, collection, epoch);
 		const pairs: Pair[] = [];
-		for (const source of sides.sources) pairs.push({ source, copy: await copyOf(source.collection) });
-		return new ShardCopy(deps, sides, row, pairs, await copyOf(moves.collection));
+		for (const source of sides.sources) pairs.push({ source, copy: await copyOf(source) });
+		const copies = Object.fromEntries(pairs.map(({ source, copy }) => [source.collection, copy.uuid]));
+		const row =
+			known === null
+				? await beginMove(deps.clusters, moves, { ...moved, copies })
+				: await goOnWithMove(deps.clusters, moves, known, copies);
+		return new ShardCopy(deps, sides, row, pairs, await makeIncoming(place, moves.collection, epoch));
 	}
 
 	/** How many rows an earlier attempt has copied. */

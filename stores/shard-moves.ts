@@ -7,7 +7,14 @@ import type {
 	ShardMoveRequest,
 	ShardResumeRequest,
 } from "../contracts/shards.ts";
-import { canceledBy, moveToCancel, moveToChange, pausedBy, refuseMove } from "../domain/move-requests.ts";
+import {
+	canceledBy,
+	moveToCancel,
+	moveToChange,
+	pausedBy,
+	refuseMove,
+	refuseStrayed,
+} from "../domain/move-requests.ts";
 import { planFacts, rebalancePlan } from "../domain/rebalance.ts";
 import { moveIdOf, NOT_ENDED, OPEN, reopened } from "../domain/runs.ts";
 import type { Clusters } from "./clusters.ts";
@@ -15,6 +22,7 @@ import { newestMap } from "./map-change.ts";
 import { MOST_RUNS, openRun } from "./run-opening.ts";
 import type { RunStore } from "./run-store.ts";
 import { shardSizes } from "./shard-sizes.ts";
+import { findShown, keepShown, SHOWN_MINUTES } from "./shown-plans.ts";
 
 /** What operators ask of the moves of shards: changes of the record, which whoever works on them obeys. */
 export interface ShardMovesDeps {
@@ -35,9 +43,9 @@ function whyRefused(error: unknown): string {
 	throw error;
 }
 
-function planChanged({ id, moves }: RebalancePlan): Fault {
-	const now = id === null ? "there is nothing to move" : `it is ${id} now, with ${moves.length} moves`;
-	return new Fault("PLAN_CHANGED", `The plan is another one since: ${now}. Look at it, and confirm that.`);
+function planUnknown(id: string): Fault {
+	const message = `No plan ${id} was shown in the last ${SHOWN_MINUTES} minutes. Look at the plan as it is now, and confirm that.`;
+	return new Fault("PLAN_CHANGED", message);
 }
 
 export class ShardMoves {
@@ -79,7 +87,7 @@ export class ShardMoves {
 		return this.#change(run, [...NOT_ENDED, "refused"], canceledBy(by, this.#deps.nowMs()));
 	}
 
-	/** What would even the load; nothing is changed. @throws {Fault} UNAVAILABLE when a cluster does not tell what it carries. */
+	/** What would even the load; nothing is moved. @throws {Fault} UNAVAILABLE when a cluster does not tell what it carries. */
 	async plan(): Promise<RebalancePlan> {
 		const { clusters, runs, nowMs } = this.#deps;
 		const map = await newestMap(clusters);
@@ -88,13 +96,17 @@ export class ShardMoves {
 			runs.list({ kind: "move", states: NOT_ENDED, limit: MOST_RUNS }),
 		]);
 		if (unavailable.length > 0) throw loadUnknown(unavailable);
-		return rebalancePlan(...planFacts(map, sizes, moves));
+		const plan = rebalancePlan(...planFacts(map, sizes, moves));
+		await keepShown(clusters, plan, nowMs());
+		return plan;
 	}
 
-	/** Opens the moves of the plan, if it still is the one that was confirmed. @throws {Fault} PLAN_CHANGED */
+	/** Opens the moves of the plan that was shown; once more is the same as once. @throws {Fault} PLAN_CHANGED */
 	async rebalance({ confirm, rate }: RebalanceRequest, by: string): Promise<MovesBegun> {
-		const plan = await this.plan();
-		if (plan.id !== confirm) throw planChanged(plan);
+		const { clusters, nowMs } = this.#deps;
+		const plan = await findShown(clusters, confirm, nowMs());
+		if (plan === null) throw planUnknown(confirm);
+		refuseStrayed(await newestMap(clusters), plan.moves);
 		const [begun, left]: [Run[], MovesBegun["left"]] = [[], []];
 		for (const move of plan.moves) {
 			const { shard, to } = move;

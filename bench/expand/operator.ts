@@ -6,7 +6,6 @@ import type { MovesBegun, RebalancePlan, ShardsState } from "../../contracts/sha
 
 const PATIENCE_MS = 30_000;
 const LOOK_MS = 500;
-const MOST_LOOKS = 40;
 
 export class Operator {
 	readonly #url: string;
@@ -27,18 +26,12 @@ export class Operator {
 		return this.#ask("GET", "/v1/ops/shards/plan");
 	}
 
-	/** Confirms the plan that it is shown; while everything grows it may be another one a moment later, and is looked at again. */
-	async rebalance(rate: number | undefined): Promise<{ plan: RebalancePlan; looks: number }> {
-		for (let looks = 1; ; looks++) {
-			const plan = await this.#ask<RebalancePlan>("GET", "/v1/ops/shards/plan");
-			const request = { confirm: plan.id, ...(rate !== undefined && { rate }) };
-			try {
-				await this.#ask<MovesBegun>("POST", "/v1/ops/shards/rebalance", request);
-				return { plan, looks };
-			} catch (error) {
-				if (looks === MOST_LOOKS || !(error as Error).message.includes("PLAN_CHANGED")) throw error;
-			}
-		}
+	/** Confirms the plan that it is shown. */
+	async rebalance(rate: number | undefined): Promise<RebalancePlan> {
+		const plan = await this.plan();
+		const request = { confirm: plan.id, ...(rate !== undefined && { rate }) };
+		await this.#ask<MovesBegun>("POST", "/v1/ops/shards/rebalance", request);
+		return plan;
 	}
 
 	shards(): Promise<ShardsState> {

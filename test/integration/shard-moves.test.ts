@@ -119,7 +119,7 @@ test("whoever asks for what cannot be is told why", async () => {
 		[await post("pause"), 404, "no move that is under way"],
 		[await post("resume"), 404, "no move that is under way"],
 		[await post("cancel"), 404, "no move that could be canceled"],
-		[await operator("POST", "/v1/ops/shards/rebalance", { confirm: "00000000" }), 409, "The plan is another one"],
+		[await operator("POST", "/v1/ops/shards/rebalance", { confirm: "00000000" }), 409, "No plan 00000000 was shown"],
 	] as const;
 	for (const [{ status, body }, expected, why] of refusals)
 		expect([status, body.detail]).toEqual([expected, expect.stringContaining(why)]);
@@ -196,8 +196,15 @@ test("the plan evens what was moved away, is run by its id, and leaves nothing t
 	const plan = await planNow();
 	expect(plan.moves.length).toBeGreaterThan(0);
 	expect(plan.moves.every(({ from, to }) => from === "c1" && to === "c0")).toBe(true);
-	const { status, body } = await operator("POST", "/v1/ops/shards/rebalance", { confirm: plan.id });
+	// A colleague begins one of the moves: another plan would be made now, but what is confirmed is what was seen.
+	const [one = { shard: -1, to: "" }] = plan.moves;
+	expect((await post("move", { to: one.to }, one.shard)).status).toBe(202);
+	expect((await planNow()).id).not.toBe(plan.id);
+	const confirm = () => operator("POST", "/v1/ops/shards/rebalance", { confirm: plan.id });
+	const { status, body } = await confirm();
 	expect([status, body.left]).toEqual([202, []]);
+	const again = (await confirm()).body;
+	expect([...again.begun, ...again.left].map(({ shard }) => shard)).toEqual(plan.moves.map(({ shard }) => shard));
 	expect(body.begun.map(({ shard, to }: Run) => [shard, to])).toEqual(plan.moves.map(({ shard, to }) => [shard, to]));
 	expect(await planNow()).toMatchObject({ id: null, underWay: body.begun.map(({ id }: Run) => id).sort() });
 	for (const { id } of body.begun) await untilIs(id, "done");

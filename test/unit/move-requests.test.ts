@@ -1,6 +1,6 @@
 import type { Run } from "../../contracts/archive.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { moveShown, moveToCancel, moveToChange, refuseMove } from "../../domain/move-requests.ts";
+import { moveShown, moveToCancel, moveToChange, refuseMove, refuseStrayed } from "../../domain/move-requests.ts";
 import { firstMap } from "../../domain/routing.ts";
 import { moveIdOf, newRun } from "../../domain/runs.ts";
 import { iso, NOW_MS, SECOND_MS } from "./samples.ts";
@@ -46,6 +46,13 @@ describe("a shard", () => {
 	test("that there is not is named", () => {
 		expect(() => refuseMove(map, [], { shard: 4, to: "c1" })).toThrow("There are shards 0 to 3; there is no 4.");
 	});
+});
+
+test("a plan that was shown holds while its shards are where it begins or ends, and no longer", () => {
+	const planned = (from: string, to: string) => [{ shard: 0, from, to }];
+	expect(() => refuseStrayed(map, planned("c0", "c1"))).not.toThrow();
+	expect(() => refuseStrayed(switched, planned("c0", "c1"))).not.toThrow();
+	expect(() => refuseStrayed(switched, planned("c0", "c2"))).toThrow("neither on c0 nor on c2");
 });
 
 test("the move that is not over is changed, unless it is being canceled", () => {
