@@ -21,8 +21,8 @@ import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
 const SHARDS = 16;
 const MONTH = addMonths(monthOf(Date.now()), -1);
-/** More than one chunk of a copy. */
-const MANY = { customers: 30, each: 80 };
+/** More than two chunks of a copy. */
+const MANY = { customers: 60, each: 80 };
 const ROWS = MANY.customers * MANY.each;
 const FEW = { customers: 1, each: 1 };
 const SETTINGS = { LOGICAL_SHARDS: String(SHARDS), ARCHIVE_EVERY_MINUTES: "0" };
@@ -85,9 +85,19 @@ const copiesOf = async (of = shard) =>
 		({ name }) => movedName(name)?.kind === "incoming",
 	);
 
+/** The next chunk would take a quarter of an hour. */
+const SLOW = 2;
+/** A move that has copied something, and goes on so slowly that it stays there. */
+async function halfway(): Promise<void> {
+	await post("move", { to: "c1", rate: 1_000 });
+	await until(idOf("c1"), ({ rows }) => rows.done > 0, "some rows copied");
+	await post("resume", { rate: SLOW });
+	expect(await runOf(idOf("c1"))).toMatchObject({ state: "running", step: "taken" });
+}
+
 test("a move is put on record, shows its progress, and ends with the shard on the other cluster; then it can be canceled no more", async () => {
 	await filled();
-	const { status, body } = await post("move", { to: "c1", rate: 1_000 });
+	const { status, body } = await post("move", { to: "c1", rate: 2_000 });
 	expect([status, body]).toMatchObject([
 		202,
 		{ id: idOf("c1"), kind: "move", to: "c1", state: "planned", month: null },
@@ -96,7 +106,7 @@ test("a move is put on record, shows its progress, and ends with the shard on th
 		const { move, duty } = (await stateOf()) ?? {};
 		return move?.leftMs ? { move, duty } : null;
 	}, "the time left");
-	expect(moving).toMatchObject({ move: { state: "running", rate: 1_000 }, duty: { kind: "move", run: idOf("c1") } });
+	expect(moving).toMatchObject({ move: { state: "running", rate: 2_000 }, duty: { kind: "move", run: idOf("c1") } });
 	expect(moving.move.rows.total).toBeGreaterThanOrEqual(ROWS);
 	expect(moving.move.perSecond).toBeGreaterThan(0);
 	const done = await untilIs(idOf("c1"), "done");
@@ -134,8 +144,7 @@ test("whoever asks for what cannot be is told why", async () => {
 
 test("a move that is paused gives the shard free and keeps its copies; resumed, it goes on behind the last row, at once at another rate", async () => {
 	await filled();
-	await post("move", { to: "c1", rate: 50 });
-	await until(idOf("c1"), ({ rows }) => rows.done > 0, "some rows copied");
+	await halfway();
 	expect((await post("pause")).body).toMatchObject({ state: "stopped", reason: { code: "PAUSED" } });
 	expect((await post("pause")).body).toMatchObject({ state: "stopped" });
 	await eventually(async () => (await placeOf())?.duty === undefined, "the duty given back");
@@ -143,9 +152,8 @@ test("a move that is paused gives the shard free and keeps its copies; resumed, 
 	expect((await copiesOf()).length).toBeGreaterThan(0);
 	// The archive is stopped apart.
 	expect((await operator("POST", "/v1/ops/archive/stop", {})).body.runs).toEqual([]);
-	expect((await post("resume")).body).toMatchObject({ state: "planned", rate: 50 });
+	expect((await post("resume")).body).toMatchObject({ state: "planned", rate: SLOW });
 	await untilIs(idOf("c1"), "running");
-	// By the old rate the next chunk would wait for most of a minute.
 	expect((await post("resume", { rate: 1_000_000 })).body).toMatchObject({ state: "running", rate: 1_000_000 });
 	const seen: Run[] = [];
 	await until(idOf("c1"), (run) => seen.push(run) > 0 && run.state === "done", "done");
@@ -156,8 +164,7 @@ test("a move that is paused gives the shard free and keeps its copies; resumed, 
 test("a move that is canceled leaves nothing at the target, and the shard may move anew", async () => {
 	await filled();
 	const before = await placeOf();
-	await post("move", { to: "c1", rate: 50 });
-	await until(idOf("c1"), ({ rows }) => rows.done > 0, "some rows copied");
+	await halfway();
 	// Back to where it is counts as elsewhere, too.
 	expect((await post("move", { to: "c0" })).body.detail).toContain("cancel it first");
 	expect(await post("cancel")).toMatchObject({ status: 202, body: { canceling: true } });
@@ -174,7 +181,9 @@ test("a move that is canceled leaves nothing at the target, and the shard may mo
 });
 
 test("of three shards two move at once, also when a second mover comes, the third when it is its turn; and what was left is dropped", async () => {
-	const all = [await filled(FEW), await filled(FEW), await filled(FEW)] as const;
+	// At one row per second two minutes long.
+	const slow = { customers: 1, each: 120 };
+	const all = [await filled(slow), await filled(slow), await filled(slow)] as const;
 	for (const one of all) expect((await post("move", { to: "c1", rate: 1 }, one)).status).toBe(202);
 	const of = async (which: Run["state"]) => (await state()).shards.filter(({ move }) => move?.state === which);
 	await eventually(async () => (await of("running")).length === 2, "two under way");

@@ -50,8 +50,8 @@ describe("what is due", () => {
 		]);
 	});
 
-	test("in the meta database are the documents, the runs of the archive mover and the history of the map", () => {
-		expect(names(META_HOLDINGS)).toEqual(["documents", "runs", "history"]);
+	test("in the meta database are the documents, the runs of the archive mover, the history of the map and the plans that were shown", () => {
+		expect(names(META_HOLDINGS)).toEqual(["documents", "runs", "history", "plans"]);
 	});
 
 	test("covers every moment that sendAt may name", () => {
