@@ -294,7 +294,9 @@ function sleepyClusters() {
 	const all = (some: ReadonlyMap<string, Cluster>) => new Map([...some].map(([name, one]) => [name, sleepy(one)]));
 	const [service, archive] = [all(clusters.service), all(clusters.archive)];
 	const at = (name: string) => service.get(name) ?? archive.get(name);
-	return { clusters: { ...clusters, service, archive, at } as unknown as Clusters, asleep, awake };
+	const { meta } = clusters;
+	const unmoved = { learn: () => undefined, isRetiring: () => false };
+	return { clusters: { service, archive, at, meta, ...unmoved } as unknown as Clusters, asleep, awake };
 }
 
 describe("a mover that sleeps before it has found an earlier copy, and wakes after another has archived the month", () => {
