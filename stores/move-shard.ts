@@ -1,6 +1,5 @@
 import type { LeftShard } from "../contracts/routing.ts";
 import { isOpen } from "../domain/clusters.ts";
-import { hasDuty } from "../domain/duties.ts";
 import { leftOf, movedName, SHARD_HOLDINGS, shardDatabase } from "../domain/holdings.ts";
 import { showId } from "../domain/ids.ts";
 import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
@@ -218,13 +217,14 @@ class ShardMover {
 		}
 	}
 
-	/** Also when nobody knows whether the map was switched, because the answer got lost: by the map as it is now. */
+	/**
+	 * By a version of our own: a switch whose answer got lost is seen then, and one that is still on its way comes too late. The copies of
+	 * the map alone would not tell.
+	 */
 	async #isToBeFreed(): Promise<boolean> {
 		if (this.#fenced.length === 0) return false;
-		this.#duty.mustHold();
-		const map = await newestMap(this.#deps.clusters);
-		const { shard, epoch } = this.#duty;
-		return hasDuty(map, shard, epoch) && shardPlace(map, shard).cluster === this.#fenced[0]?.cluster;
+		await this.#duty.confirm();
+		return this.#place().cluster === this.#fenced[0]?.cluster;
 	}
 
 	#place() {

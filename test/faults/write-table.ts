@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { type DocTable, writeDocTable } from "../support/doc-table.ts";
 import type { Counted, Scenario } from "../support/scenario.ts";
 import { DATABASE_SCENARIOS } from "./databases.ts";
+import { MOVE_SCENARIOS } from "./moves.ts";
 import { NODE_SCENARIOS } from "./nodes.ts";
 import { PROCESS_SCENARIOS } from "./processes.ts";
 import { queueScenarios } from "./queue.ts";
@@ -45,8 +46,10 @@ function rowOf(cells: (string | number)[]): string {
 const results = readResults();
 writeDocTable(
 	TABLE,
-	[...queueScenarios(), ...DATABASE_SCENARIOS, ...PROCESS_SCENARIOS, ...NODE_SCENARIOS].map((scenario) => {
-		const result = results.get(scenario.name);
-		return { key: scenario.name, line: result && lineOf(result), empty: emptyLine(scenario) };
-	}),
+	[...queueScenarios(), ...DATABASE_SCENARIOS, ...PROCESS_SCENARIOS, ...NODE_SCENARIOS, ...MOVE_SCENARIOS].map(
+		(scenario) => {
+			const result = results.get(scenario.name);
+			return { key: scenario.name, line: result && lineOf(result), empty: emptyLine(scenario) };
+		},
+	),
 );
