@@ -85,7 +85,8 @@ export function sourceOf(map: RoutingMap, id: Uint8Array): Omit<Target, "tier"> 
 	const { cluster, collections } = shardPlace(map, shard);
 	const collection = alarmsOf(monthOf(idTimeMs(id)));
 	const away = collections[collection]?.away;
-	return away === undefined ? null : { cluster, database: shardDatabase(shard), collection, uuid: away.uuid };
+	if (away === undefined) return null;
+	return { cluster: away.cluster ?? cluster, database: shardDatabase(shard), collection, uuid: away.uuid };
 }
 
 /** One change of the map: collections that were made or are gone, per shard and per cluster. */

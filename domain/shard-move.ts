@@ -31,6 +31,13 @@ export class Outgrown extends Error {
 	override readonly name = "Outgrown";
 }
 
+/** @throws {Outgrown} unless exactly these are the collections that move. */
+export function refuseOutgrown(place: ShardPlace, copied: string[], shard: number): void {
+	const names = movingNames(place);
+	const strange = names.find((name) => !copied.includes(name)) ?? copied.find((name) => !names.includes(name));
+	if (strange !== undefined) throw new Outgrown(`${strange} was made or dropped while shard ${shard} was being copied`);
+}
+
 /** The target of a move is being retired, or is none any more. */
 export class TargetClosed extends Error {
 	override readonly name = "TargetClosed";
@@ -51,10 +58,7 @@ export function withMovedShard(
 	if (!isOpen(map, to.cluster)) throw new TargetClosed(`the cluster ${to.cluster} is being retired`);
 	const next = nextVersion(map, now);
 	const place = shardPlace(next, shard);
-	const names = movingNames(place);
-	const strange =
-		names.find((name) => !to.uuids.has(name)) ?? [...to.uuids.keys()].find((name) => !names.includes(name));
-	if (strange !== undefined) throw new Outgrown(`${strange} was made or dropped while shard ${shard} was being copied`);
+	refuseOutgrown(place, [...to.uuids.keys()], shard);
 	for (const [name, uuid] of to.uuids) place.collections[name] = { tier: "service", uuid };
 	for (const held of Object.values(place.collections)) stayBehind(held, place.cluster);
 	place.left = [...(place.left ?? []), { cluster: place.cluster, epoch, since: now.toISOString(), settled: false }];

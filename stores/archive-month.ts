@@ -1,7 +1,7 @@
 import type { Run } from "../contracts/archive.ts";
 import type { CollectionPlace } from "../contracts/routing.ts";
 import { withPlace } from "../domain/duties.ts";
-import { alarmsOf, awayOf, shardDatabase } from "../domain/holdings.ts";
+import { alarmsOf, awayOf, monthOfCollection, shardDatabase } from "../domain/holdings.ts";
 import { showId } from "../domain/ids.ts";
 import { type Month, monthOf } from "../domain/periods.ts";
 import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
@@ -100,6 +100,20 @@ export function paceOfComparing({ onProgress, pace }: Pick<MoveDeps, "onProgress
 	};
 }
 
+/**
+ * Brings every month of the shard to its end whose archiving was cut off behind the switch, under a duty of another kind: a shard that
+ * moves would take the source for its own.
+ */
+export async function settleMonths(deps: MoveDeps, duty: HeldDuty): Promise<void> {
+	// Its progress would be taken for that of whoever has the duty.
+	const silent = { ...deps, onProgress: () => undefined };
+	for (const [name, { away }] of Object.entries(shardPlace(duty.map, duty.shard).collections)) {
+		const month = monthOfCollection(name);
+		if (month === null || away?.settled !== false) continue;
+		for await (const _ of new MonthMover(silent, duty, { month }).steps());
+	}
+}
+
 /** Whatever the plan says: what may still be written to stays. */
 export function refuseYoung(month: Month, nowMs: number): void {
 	if (month >= monthOf(nowMs))
@@ -135,7 +149,7 @@ class MonthMover {
 	readonly #fresh: boolean;
 	#copy: MonthCopy | null = null;
 
-	constructor(deps: MoveDeps, duty: HeldDuty, { month, fresh = false }: MonthWork) {
+	constructor(deps: MoveDeps, duty: HeldDuty, { month, fresh = false }: Pick<MonthWork, "month" | "fresh">) {
 		this.#deps = deps;
 		this.#duty = duty;
 		this.#month = month;

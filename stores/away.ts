@@ -5,7 +5,7 @@ import type { Clusters } from "./clusters.ts";
 import { dropCollection } from "./collections.ts";
 import { type DutyDeps, type HeldDuty, underDuty } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
-import { findCommand, isMoved } from "./shard-command.ts";
+import { mustStand } from "./shard-command.ts";
 
 /** Sources of archived months, renamed away: dropped when they were found equal to their copy, and the grace time is over. */
 
@@ -65,14 +65,5 @@ async function dropOne({ clusters }: DutyDeps, duty: HeldDuty, { name, uuid }: K
 async function mustBeArchived(clusters: Clusters, { map, shard }: HeldDuty, name: string): Promise<void> {
 	const target = shardTarget(map, shard, name);
 	if (target === null) throw new Error(`${name} of shard ${shard} is being dropped; its source is kept`);
-	const find = findCommand(target, {}, 1, { projection: { _id: 1 } });
-	try {
-		await clusters.at(target.cluster).read(target.database, find);
-	} catch (error) {
-		if (!isMoved(error)) throw error;
-		const where = `${target.database}.${name} is not on ${target.cluster} as the routing map knows it`;
-		throw new Error(
-			`${where}: was that server replaced or restored? Its source ${awayOf(monthOfCollection(name) ?? "")} is kept`,
-		);
-	}
+	await mustStand(clusters, target, awayOf(monthOfCollection(name) ?? ""));
 }

@@ -3,7 +3,7 @@ import type { MoveDeps } from "./archive-month.ts";
 import { type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
 import type { ShardMove } from "./move-shard.ts";
 import { endMove, movesOf, readMove, WHOLE_SHARD } from "./moves.ts";
-import { dropIncoming, findIncoming } from "./shard-copies.ts";
+import { dropIncoming, findOwnIncoming } from "./shard-copies.ts";
 
 /**
  * Gives a move up: its copies go, and then the row that knows of them. Whoever was at work on it has lost the duty, and what it still sends
@@ -31,7 +31,7 @@ async function dropCopies({ clusters }: MoveDeps, duty: HeldDuty, to: string): P
 	// Only this very move may have given copies their final names. Of a cluster that is gone nothing is left.
 	const mayBeFinished = row?.to === to && row.finishing === true;
 	const place = cluster && { cluster, shard, mayBeFinished };
-	const left = place === undefined ? [] : await findIncoming(place);
+	const left = place === undefined ? [] : await findOwnIncoming(place);
 	await duty.confirm();
 	if (place !== undefined) await dropIncoming(place, left);
 	if (row?.to === to) await endMove(clusters, moves, WHOLE_SHARD);

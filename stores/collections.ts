@@ -76,6 +76,21 @@ export function isFenced({ options: { validator } }: Listed): boolean {
 	return validator !== undefined && Object.keys(validator).length > 0;
 }
 
+/** Whether the collection holds anything; one that is gone holds nothing. */
+export async function holdsRows(
+	cluster: Cluster,
+	database: string,
+	{ name, uuid }: Pick<Listed, "name" | "uuid">,
+): Promise<boolean> {
+	const find = { find: name, limit: 1, singleBatch: true, projection: { _id: 1 }, collectionUUID: uuidBinary(uuid) };
+	try {
+		return (await cluster.read(database, find)).cursor.firstBatch.length > 0;
+	} catch (error) {
+		if (error instanceof MongoServerError && (error.code === 26 || error.code === 361)) return false;
+		throw error;
+	}
+}
+
 /** Drops the collection if it still is the one with this UUID; gone already is as good. */
 export async function dropCollection(cluster: Commanding, database: string, name: string, uuid: string): Promise<void> {
 	try {

@@ -113,8 +113,12 @@ function findNewest(clusters: Clusters, target: Target, request: FailureRequest)
 	});
 }
 
+const NOT_FORGOTTEN = { forgotten: { $exists: false } };
+const OPEN = { ...NOT_FORGOTTEN, discarded: { $exists: false } };
+
 function filterOf({ producer, code, userId, fromMs, toMs, discarded, after }: FailureRequest): Document {
 	return {
+		...NOT_FORGOTTEN,
 		...(producer !== undefined && { producer }),
 		...(code !== undefined && { code }),
 		...(userId !== undefined && { userId, _id: idsOf(userId) }),
@@ -147,11 +151,9 @@ export function failureTarget(map: RoutingMap, id: Buffer): Target {
 }
 
 export async function findFailure(clusters: Clusters, map: RoutingMap, id: Buffer): Promise<FailureRow | null> {
-	const [row] = await findIn<FailureRow>(clusters, failureTarget(map, id), { _id: id }, 1);
+	const [row] = await findIn<FailureRow>(clusters, failureTarget(map, id), { _id: id, ...NOT_FORGOTTEN }, 1);
 	return row ?? null;
 }
-
-const NOT_DISCARDED = { discarded: { $exists: false } };
 
 /** Failed again: the row tells the newest cause, as its slot does. Gone or discarded meanwhile stays so. */
 export async function renewFailure(
@@ -160,12 +162,17 @@ export async function renewFailure(
 	{ _id, code, message, failedAt }: Pick<FailureRow, "_id" | "code" | "message" | "failedAt">,
 ): Promise<void> {
 	const change = { $set: { code, message, failedAt } };
-	await updateOne(clusters, failureTarget(map, _id), { _id, ...NOT_DISCARDED }, change);
+	await updateOne(clusters, failureTarget(map, _id), { _id, ...OPEN }, change);
 }
 
-/** Once its slot says something else than failed. A row that was discarded meanwhile keeps who and why. */
+/**
+ * Once its slot says something else than failed. A row that was discarded meanwhile keeps who and why. A fence stops updates, but no
+ * deletes: a row that is deleted behind the last look of a move would stand again at the new place, and does so unseen.
+ */
 export async function forgetFailure(clusters: Clusters, map: RoutingMap, _id: Buffer): Promise<void> {
-	await deleteOne(clusters, failureTarget(map, _id), { _id, ...NOT_DISCARDED });
+	const target = failureTarget(map, _id);
+	if (await updateOne(clusters, target, { _id, ...OPEN }, { $set: { forgotten: true } }))
+		await deleteOne(clusters, target, { _id });
 }
 
 /** Gives a failure up. The discard that stands then, which is the first one; null when there is no such failure. */
@@ -176,6 +183,6 @@ export async function discardFailure(
 	discarded: NonNullable<FailureRow["discarded"]>,
 ): Promise<NonNullable<FailureRow["discarded"]> | null> {
 	const change = { $set: { discarded } };
-	if (await updateOne(clusters, failureTarget(map, _id), { _id, ...NOT_DISCARDED }, change)) return discarded;
+	if (await updateOne(clusters, failureTarget(map, _id), { _id, ...OPEN }, change)) return discarded;
 	return (await findFailure(clusters, map, _id))?.discarded ?? null;
 }

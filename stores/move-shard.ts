@@ -3,14 +3,22 @@ import { isOpen } from "../domain/clusters.ts";
 import { leftOf, movedName, SHARD_HOLDINGS, shardDatabase } from "../domain/holdings.ts";
 import { showId } from "../domain/ids.ts";
 import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
-import { copiedNames, movingNames, TargetClosed, withLeft, withMovedShard } from "../domain/shard-move.ts";
+import {
+	copiedNames,
+	movingNames,
+	refuseOutgrown,
+	TargetClosed,
+	withLeft,
+	withMovedShard,
+} from "../domain/shard-move.ts";
 import { CopyGone, renameCollection } from "./archive-copies.ts";
-import { type MoveDeps, MoveRefused, paceOfComparing } from "./archive-month.ts";
+import { type MoveDeps, MoveRefused, paceOfComparing, settleMonths } from "./archive-month.ts";
 import { FeedLost } from "./change-feed.ts";
 import type { Cluster } from "./cluster.ts";
-import { dropCollection, isFenced, type Listed, listCollections } from "./collections.ts";
-import { type DutyDeps, DutyLost, type HeldDuty, ShardBusy, takeDuty, underDuty } from "./duty.ts";
+import { holdsRows, isFenced } from "./collections.ts";
+import { DutyLost, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
 import { liftFence, setFence } from "./fence.ts";
+import { collectionsOn, isLeftBy } from "./left.ts";
 import type { WrongRows } from "./live-copy.ts";
 import { newestMap } from "./map-change.ts";
 import { movesOf } from "./moves.ts";
@@ -98,6 +106,7 @@ class ShardMover {
 		// What an earlier move has left in its place would stand in the way of this one.
 		yield* this.#settleAll();
 		if (this.#place().cluster === this.#to.name) return;
+		await settleMonths(this.#deps, this.#duty);
 		yield* this.#bring();
 		yield* this.#settleAll();
 	}
@@ -116,15 +125,23 @@ class ShardMover {
 		this.#refuseIfWrong(await copy.verify());
 		await copy.catchUp();
 		yield "verified";
+		await this.#refuseOutgrown(copy);
 		await this.#fence(sources);
 		yield "fenced";
 		await copy.catchUpOnce();
 		this.#refuseIfWrong(await copy.verifyChanged());
 		yield "drained";
+		await this.#refuseOutgrown(copy);
 		const uuids = await copy.finish();
 		const to = { cluster: this.#to.name, uuids };
 		await this.#duty.changeMap((held) => withMovedShard(held, shard, epoch, to, this.#now()));
 		yield "switched";
+	}
+
+	/** Before the copies get their final names: under those the next try would not take them over. */
+	async #refuseOutgrown(copy: ShardCopy): Promise<void> {
+		const { shard } = this.#duty;
+		refuseOutgrown(shardPlace(await newestMap(this.#deps.clusters), shard), copy.names, shard);
 	}
 
 	async #begin(sources: Target[]): Promise<ShardCopy> {
@@ -193,22 +210,31 @@ class ShardMover {
 	 * lifted by a router that slept in the middle of it: then what was left is kept until somebody has looked.
 	 */
 	async #settle(left: LeftShard): Promise<void> {
-		const found = await collectionsOn(this.#deps.clusters.at(left.cluster), this.#duty.shard);
-		const open = found.filter((one) => isLeftBy(left, one.name) && !isFenced(one) && !isMoves(one.name));
+		const open = await this.#openOf(left);
 		if (open.length > 0)
 			throw new MoveRefused(
 				"FENCE_LIFTED",
-				`${open.map(({ name }) => name).join(", ")} on ${left.cluster} were not fenced to the end; nothing is dropped: compare them with ${this.#place().cluster}`,
+				`${open.join(", ")} on ${left.cluster} were not fenced to the end; nothing is dropped: compare them with ${this.#place().cluster}`,
 			);
 		const { shard, epoch } = this.#duty;
 		await this.#duty.changeMap((map) => withLeft(map, shard, epoch, { epoch: left.epoch, settled: true }, this.#now()));
+	}
+
+	/** An empty one was made by a router that lost its change of the map to the switch: nobody knows it. */
+	async #openOf(left: LeftShard): Promise<string[]> {
+		const cluster = this.#deps.clusters.at(left.cluster);
+		const { shard } = this.#duty;
+		const found = await collectionsOn(cluster, shard);
+		const open = found.filter((one) => isLeftBy(left, one.name) && !isFenced(one) && !isMoves(one.name));
+		const hold = await Promise.all(open.map((one) => holdsRows(cluster, shardDatabase(shard), one)));
+		return open.filter((_, at) => hold[at]).map(({ name }) => name);
 	}
 
 	/** Whether all is done or not: the feed ends, a source that was not switched is free again, and so is the shard. */
 	async leave(): Promise<void> {
 		await this.#copy?.close();
 		try {
-			if (await this.#isToBeFreed()) for (const source of this.#fenced) await liftFence(this.#deps.clusters, source);
+			if (await this.#isToBeFreed()) await this.#free();
 			await this.#duty.release();
 		} catch (error) {
 			// The fences are lifted by any router, and the lease runs out.
@@ -225,6 +251,13 @@ class ShardMover {
 		if (this.#fenced.length === 0) return false;
 		await this.#duty.confirm();
 		return this.#place().cluster === this.#fenced[0]?.cluster;
+	}
+
+	async #free(): Promise<void> {
+		for (const source of this.#fenced) {
+			this.#duty.mustHold();
+			await liftFence(this.#deps.clusters, source);
+		}
 	}
 
 	#place() {
@@ -245,50 +278,9 @@ class ShardMover {
 	}
 }
 
-/** Drops what moves have left, when it was settled and its grace is over, and tells the names. A shard that is busy comes the next time. */
-export async function dropLeft(deps: DutyDeps, graceMs: number): Promise<{ dropped: string[]; errors: unknown[] }> {
-	const dropped: string[] = [];
-	const errors: unknown[] = [];
-	const { shards } = await newestMap(deps.clusters);
-	for (const [shard, { left = [] }] of shards.entries()) {
-		const isDue = ({ settled, since }: LeftShard) => settled && Date.parse(since) <= deps.nowMs() - graceMs;
-		for (const one of left.filter(isDue)) {
-			await dropLeftOf(deps, shard, one).then(
-				(names) => dropped.push(...names),
-				(error: unknown) => errors.push(error),
-			);
-		}
-	}
-	return { dropped, errors };
-}
-
-async function dropLeftOf(deps: DutyDeps, shard: number, left: LeftShard): Promise<string[]> {
-	const dropped = await underDuty(deps, shard, { kind: "drop", run: "left" }, async (duty) => {
-		const cluster = deps.clusters.at(left.cluster);
-		const found = (await collectionsOn(cluster, shard)).filter(({ name }) => isLeftBy(left, name));
-		for (const { name, uuid } of found) {
-			duty.mustHold();
-			await dropCollection(cluster, shardDatabase(shard), name, uuid);
-		}
-		const gone = { epoch: left.epoch, settled: null };
-		await duty.changeMap((map) => withLeft(map, shard, duty.epoch, gone, new Date(deps.nowMs())));
-		return found.map(({ name }) => `${left.cluster}/${shardDatabase(shard)}.${name}`);
-	});
-	return dropped ?? [];
-}
-
-function collectionsOn(cluster: Cluster, shard: number): Promise<Listed[]> {
-	return listCollections(cluster, shardDatabase(shard));
-}
-
 /** Neither the source of an archived month, which has its own time, nor what this or another move has renamed. */
 function isOfShard(name: string): boolean {
 	return movedName(name) === null && !name.startsWith(`${SHARD_HOLDINGS.away.kind}_`);
-}
-
-function isLeftBy({ epoch }: LeftShard, name: string): boolean {
-	const moved = movedName(name);
-	return moved?.kind === "left" && moved.epoch === epoch;
 }
 
 /** Where the markers are written; never fenced. */

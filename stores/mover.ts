@@ -5,9 +5,9 @@ import { daysBefore } from "../domain/periods.ts";
 import { byUrgency, Halted, isOpen, mayBegin, OPEN, pauseMs, RUN_DAYS, runIdOf } from "../domain/runs.ts";
 import { gatherFacts } from "./archive-facts.ts";
 import { dropAway } from "./away.ts";
+import { dropLeft } from "./left.ts";
 import { newestMap } from "./map-change.ts";
 import { forgetHistory } from "./map-history.ts";
-import { dropLeft } from "./move-shard.ts";
 import { MOST_RUNS, openErase, openRun, stopRuns } from "./run-opening.ts";
 import { RunWork, type WorkDeps } from "./run-work.ts";
 

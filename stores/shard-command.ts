@@ -131,6 +131,18 @@ export async function findIn<T>(
 	return (reply.cursor.firstBatch as Document[]).map(withBufferId) as T[];
 }
 
+/** @throws when the collection is not where the map says; `kept` is what stays because of that. */
+export async function mustStand(clusters: Clusters, target: Target, kept: string): Promise<void> {
+	const { cluster, database, collection } = target;
+	try {
+		await clusters.at(cluster).read(database, findCommand(target, {}, 1, { projection: { _id: 1 } }));
+	} catch (error) {
+		if (!isMoved(error)) throw error;
+		const where = `${database}.${collection} is not on ${cluster} as the routing map knows it`;
+		throw new Error(`${where}: was that server replaced or restored? ${kept} is kept`);
+	}
+}
+
 /** @throws {Fault} ARCHIVE_UNAVAILABLE instead of UNAVAILABLE where the target is archived. */
 function readFrom(clusters: Clusters, target: Target, command: Document): Promise<Document> {
 	if (!isArchived(target)) return clusters.at(target.cluster).read(target.database, command);

@@ -2,7 +2,7 @@ import { holdingOf, incomingOf, movedName, SHARD_HOLDINGS, shardDatabase } from 
 import type { Target } from "../domain/routing.ts";
 import { CopyGone, renameCollection } from "./archive-copies.ts";
 import type { Cluster } from "./cluster.ts";
-import { dropCollection, ensureCollection, listCollections } from "./collections.ts";
+import { dropCollection, ensureCollection, holdsRows, listCollections } from "./collections.ts";
 
 /**
  * The copies of a shard's collections on the cluster that it moves to. As with a month: their names carry the epoch of whoever fills them,
@@ -80,22 +80,40 @@ function rename({ cluster, shard }: TargetPlace, from: { name: string; uuid: str
 }
 
 /**
- * Copies by their own name, and those that have their final name already and were not switched to; what an earlier move has left here stays.
- * To be looked for before the duty is confirmed: then nothing that a later holder has brought to its end is among it.
+ * What attempts at this move have left: copies by their own name, and those that have their final name already and were not switched to.
+ * What an earlier move has left here stays. To be looked for before the duty is confirmed: then nothing that a later holder has brought to
+ * its end is among it.
+ */
+export async function findOwnIncoming(place: TargetPlace): Promise<Incoming[]> {
+	return (await findAll(place)).filter(({ isFinal }) => !isFinal || place.mayBeFinished);
+}
+
+/**
+ * The same for a move that is to go on. An empty collection that nobody has put in the map was made by a router that lost its change of
+ * the map to a switch: it goes, too.
  * @throws {TargetNotEmpty}
  */
-export async function findIncoming({ cluster, shard, mayBeFinished }: TargetPlace): Promise<Incoming[]> {
+export async function findIncoming(place: TargetPlace): Promise<Incoming[]> {
+	const all = await findAll(place);
+	if (!place.mayBeFinished) for (const one of all.filter(({ isFinal }) => isFinal)) await refuseForeign(place, one);
+	return all;
+}
+
+async function findAll({ cluster, shard }: TargetPlace): Promise<Incoming[]> {
 	const all = await listCollections(cluster, shardDatabase(shard));
 	return all.flatMap(({ name, uuid }): Incoming[] => {
 		const moved = movedName(name);
 		if (moved?.kind === "incoming") return [{ name, uuid, of: moved.name, isFinal: false }];
 		const isFinal = moved === null && holdingOf(SHARD_HOLDINGS, name) !== null && !name.startsWith("away_");
-		if (isFinal && !mayBeFinished)
-			throw new TargetNotEmpty(
-				`${cluster.name} has a collection ${shardDatabase(shard)}.${name} that the routing map does not know: look whose it is, and take it away`,
-			);
 		return isFinal ? [{ name, uuid, of: name, isFinal }] : [];
 	});
+}
+
+async function refuseForeign({ cluster, shard }: TargetPlace, one: Incoming): Promise<void> {
+	if (!(await holdsRows(cluster, shardDatabase(shard), one))) return;
+	throw new TargetNotEmpty(
+		`${cluster.name} has a collection ${shardDatabase(shard)}.${one.name} that the routing map does not know: look whose it is, and take it away`,
+	);
 }
 
 function targetOf({ cluster, shard }: TargetPlace, collection: string, uuid: string): Target {

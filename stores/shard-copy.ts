@@ -50,8 +50,15 @@ export class ShardCopy extends LiveCopy {
 		const place = { ...to, mayBeFinished: found?.to === moved.to && found.finishing === true };
 		const left = await findIncoming(place);
 		await sides.confirm();
-		const taken = await takeOverAll(place, left, known?.copies ?? {}, epoch);
-		const copyOf = async ({ collection }: Target) => taken.get(collection) ?? makeIncoming(place, collection, epoch);
+		const wanted = Object.entries(known?.copies ?? {}).filter(([of]) =>
+			sides.sources.some((one) => one.collection === of),
+		);
+		const taken = await takeOverAll(place, left, Object.fromEntries(wanted), epoch);
+		const make = (collection: string) => {
+			deps.mustHold();
+			return makeIncoming(place, collection, epoch);
+		};
+		const copyOf = async ({ collection }: Target) => taken.get(collection) ?? make(collection);
 		const pairs: Pair[] = [];
 		for (const source of sides.sources) pairs.push({ source, copy: await copyOf(source) });
 		const copies = Object.fromEntries(pairs.map(({ source, copy }) => [source.collection, copy.uuid]));
@@ -59,7 +66,12 @@ export class ShardCopy extends LiveCopy {
 			known === null
 				? await beginMove(deps.clusters, moves, { ...moved, copies })
 				: await goOnWithMove(deps.clusters, moves, known, copies);
-		return new ShardCopy(deps, sides, row, pairs, await makeIncoming(place, moves.collection, epoch));
+		return new ShardCopy(deps, sides, row, pairs, await make(moves.collection));
+	}
+
+	/** Of all collections that have a copy. */
+	get names(): string[] {
+		return [...this.#pairs.map(({ source }) => source.collection), this.#sides.moves.collection];
 	}
 
 	/** How many rows an earlier attempt has copied. */
@@ -71,6 +83,7 @@ export class ShardCopy extends LiveCopy {
 
 	/** Gives all copies their final names, and tells their UUIDs. Announced before, so that whoever goes on knows them. */
 	async finish(): Promise<Map<string, string>> {
+		this.#deps.mustHold();
 		await announceFinish(this.#deps.clusters, this.#sides.moves, this.#row);
 		const place = { ...this.#sides.to, mayBeFinished: true };
 		const uuids = new Map<string, string>();
