@@ -74,6 +74,8 @@ export interface ClusterPlace {
 	by?: string;
 	/** Since when nothing new is put there, ISO: it leaves the map as soon as it is empty. */
 	retiring?: string;
+	/** Who asked for that. */
+	retiringBy?: string;
 }
 
 export interface RoutingMap {

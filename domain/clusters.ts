@@ -114,6 +114,7 @@ export function withAddress(map: RoutingMap, name: string, uri: string, now: Dat
 	const place = next.clusters[name];
 	if (place?.uri !== undefined) place.uri = uri;
 	delete place?.retiring;
+	delete place?.retiringBy;
 	return next;
 }
 
@@ -123,7 +124,7 @@ export function shardsOn(map: RoutingMap, name: string): number[] {
 }
 
 /** The map with the mark that the cluster is being retired; null when it has it already. @throws {Fault} when it cannot be retired. */
-export function withRetiring(map: RoutingMap, name: string, now: Date): RoutingMap | null {
+export function withRetiring(map: RoutingMap, name: string, by: string, now: Date): RoutingMap | null {
 	const place = map.clusters[name];
 	if (place === undefined) throw new Fault("CLUSTER_UNKNOWN", `There is no service cluster ${name}.`);
 	if (place.retiring !== undefined) return null;
@@ -133,7 +134,7 @@ export function withRetiring(map: RoutingMap, name: string, now: Date): RoutingM
 	if (!Object.keys(map.clusters).some((other) => other !== name && isOpen(map, other)))
 		throw inUse(`${name} is the last cluster that takes ledger and outbox; add another one first.`);
 	const next = nextVersion(map, now);
-	next.clusters[name] = { ...place, retiring: now.toISOString() };
+	next.clusters[name] = { ...place, retiring: now.toISOString(), retiringBy: by };
 	return next;
 }
 
@@ -154,6 +155,9 @@ export function withoutCluster(map: RoutingMap, name: string, now: Date): Routin
 /** A process asks for the map every 3 s; one that has slept for longer than this meets the fence. */
 export const TELLING_MS = 60_000;
 
+const KEPT = "is kept for its grace time, and then dropped by the mover";
+const UNSETTLED = "is not settled: bring its move to its end first (shard status)";
+
 /** What the map itself says of a cluster that is being retired: why it cannot go yet. */
 export function waysOfMap(map: RoutingMap, name: string, nowMs: number): string[] {
 	const toldAtMs = Date.parse(map.clusters[name]?.retiring ?? map.changedAt) + TELLING_MS;
@@ -161,12 +165,12 @@ export function waysOfMap(map: RoutingMap, name: string, nowMs: number): string[
 	const kept = map.shards.flatMap(({ left = [], collections }, shard) => [
 		...left
 			.filter(({ cluster }) => cluster === name)
-			.map(() => `shard ${shard} was moved away: what it has left behind`),
+			.map(({ settled }) => `shard ${shard} was moved away: what it has left behind ${settled ? KEPT : UNSETTLED}`),
 		...Object.entries(collections)
 			.filter(([, { away }]) => away?.cluster === name)
-			.map(([month]) => `${month} of shard ${shard} was archived: its source`),
+			.map(([month]) => `${month} of shard ${shard} was archived: its source ${KEPT}`),
 	]);
-	return [...young, ...kept.map((what) => `${what} is kept for its grace time, and then dropped by the mover`)];
+	return [...young, ...kept];
 }
 
 /** A ledger day that holds rows. */

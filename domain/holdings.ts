@@ -36,7 +36,7 @@ export const SHARD_HOLDINGS = {
 		// Newest first over all shards; many fail in one millisecond, so that the id has its part in the order.
 		indexes: [{ name: "newest", key: { failedAt: -1, _id: -1 } }],
 	},
-	/** A row per month that is being archived: where its changes are read from, and the marker that is looked for among them. */
+	/** A row per month that is being archived, and one of the shard itself while it moves: since when its changes are read, and their marker. */
 	moves: { kind: "moves", period: "none", engine: null, ahead: 0 },
 	/** The source of an archived month, renamed away and kept for a while before it is dropped. Never made, only renamed. */
 	away: { kind: "away", period: "month", engine: null, ahead: -1 },

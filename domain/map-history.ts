@@ -12,14 +12,17 @@ interface Part {
 	by?: string | undefined;
 }
 
+/** A new version is all that is needed to make sure that nobody else has made one. */
+const NOTHING: Part = { kind: "duty", what: "nothing but the version: a mover has made sure that its duty stands" };
+
 /** `writer`: the process that made it, of changes that nobody else stands for. */
 export function describeChange(before: RoutingMap | null, next: RoutingMap, writer: string): Described {
 	const parts = before === null ? [setUp(next)] : partsOf(before, next);
-	const [first = { kind: "unknown", what: "nothing that can be seen" } as Part] = parts;
+	const [first = NOTHING] = parts;
 	return {
 		version: next.version,
 		kind: first.kind,
-		what: parts.map(({ what }) => what).join("; "),
+		what: parts.length === 0 ? NOTHING.what : parts.map(({ what }) => what).join("; "),
 		shards: [...new Set(parts.flatMap(({ shard }) => shard ?? []))],
 		by: first.duty?.holder ?? first.by ?? writer,
 		run: first.duty?.run ?? null,
@@ -66,12 +69,12 @@ function clusterParts(before: RoutingMap, next: RoutingMap): Part[] {
 	const names = [...new Set([...Object.keys(before.clusters), ...Object.keys(next.clusters)])];
 	return names.flatMap((name): Part[] => {
 		const [was, is] = [before.clusters[name], next.clusters[name]];
-		const by = (is as { by?: string } | undefined)?.by;
-		const part = (what: string): Part[] => [{ kind: "cluster", what: `${name} ${what}`, by }];
-		if (was === undefined) return part("was added");
-		if (is === undefined) return part("was retired");
-		if (was.retiring !== is.retiring) return part(is.retiring ? "is being retired" : "is no longer being retired");
-		return [];
+		const part = (what: string, by?: string): Part[] => [{ kind: "cluster", what: `${name} ${what}`, by }];
+		if (was === undefined) return part("was added", is?.by);
+		if (is === undefined) return part("was retired", was.retiringBy);
+		if (is.retiring !== undefined && was.retiring === undefined) return part("is being retired", is.retiringBy);
+		if (was.retiring !== is.retiring) return part("is no longer being retired");
+		return was.uri === is.uri ? [] : part("has another address");
 	});
 }
 

@@ -86,11 +86,12 @@ function mayReopen({ state, reason }: Run, asked: Wishes | null): boolean {
 
 const ORDER: Record<RunKind, number> = { erase: 0, drop: 1, archive: 1, move: 2 };
 
-/** Customers who are to be erased first, then the oldest month. */
+/** What is given up first, which is done in a moment and frees a shard; then customers who are to be erased, then the oldest month. */
 export function byUrgency(one: Run, other: Run): number {
+	const canceling = Number(other.canceling ?? false) - Number(one.canceling ?? false);
 	const kinds = ORDER[one.kind] - ORDER[other.kind];
 	const months = (one.month ?? "") < (other.month ?? "") ? -1 : Number(one.month !== other.month);
-	return kinds || months || one.shard - other.shard;
+	return canceling || kinds || months || one.shard - other.shard;
 }
 
 /** Written in the last minute: whoever works on it is alive. */
@@ -98,10 +99,10 @@ const FRESH_MS = 60_000;
 
 /**
  * Whether a mover may take up this run: a move only while fewer than `most` are under way, in whatever process. One that is on record as
- * running counts already: going on with it adds none. Two processes that look at once may exceed the limit by one.
+ * running counts already: going on with it adds none; nor does giving one up. Two processes that look at once may exceed the limit by one.
  */
 export function mayBegin(run: Run, open: Run[], most: number, nowMs: number): boolean {
-	if (run.kind !== "move" || run.state === "running") return true;
+	if (run.kind !== "move" || run.state === "running" || run.canceling) return true;
 	const isAlive = ({ kind, state, updatedAt }: Run) =>
 		kind === "move" && state === "running" && nowMs - Date.parse(updatedAt) < FRESH_MS;
 	return open.filter(isAlive).length < most;

@@ -75,9 +75,9 @@ export default function shardRouter(config: Config): ServiceSchema {
 				access: ["operator"],
 				params: CLUSTER_KEY,
 				timeout: CLUSTER_MS,
-				async handler(ctx) {
+				async handler(ctx, caller) {
 					const { name } = ctx.params;
-					const { map, inTheWay, state } = await retireCluster(registryOf(this), name);
+					const { map, inTheWay, state } = await retireCluster(registryOf(this), name, caller.name);
 					await tell(this, map);
 					return { name, state, inTheWay, mapVersion: map.version };
 				},

@@ -1,18 +1,14 @@
-import { MongoServerError } from "mongodb";
 import { ARCHIVE_HOLDINGS, alarmsOf, archiveDatabase, copyOf, holdingOf } from "../domain/holdings.ts";
 import type { Month } from "../domain/periods.ts";
 import type { Target } from "../domain/routing.ts";
-import { MOVED } from "../domain/verdicts.ts";
 import type { Cluster } from "./cluster.ts";
-import { dropCollection, ensureCollection, listCollections, uuidBinary } from "./collections.ts";
-import { MAJORITY } from "./documents.ts";
+import { dropCollection, ensureCollection, listCollections } from "./collections.ts";
+import { CopyGone, renameCollection } from "./rename.ts";
 
 /**
  * The copy of a month on its archive cluster while it is being made. Its name ends with the epoch of whoever fills it: taking it over
  * renames it, and from then on every late command of an earlier filler, which carries name and UUID, is answered 361.
  */
-
-const NAMESPACE_NOT_FOUND = 26;
 
 export interface CopyPlace {
 	cluster: Cluster;
@@ -73,32 +69,6 @@ export async function finishCopy(place: CopyPlace, copy: Target): Promise<Target
 	if (await renameIn(place, { name: copy.collection, uuid: copy.uuid }, collection))
 		return targetOf(place, collection, copy.uuid);
 	throw new CopyGone(copy.collection);
-}
-
-/** Another process has taken the copy over, and has given it another name. */
-export class CopyGone extends Error {
-	override readonly name = "CopyGone";
-	constructor(copy: string) {
-		super(`the copy ${copy} has gone to another process`);
-	}
-}
-
-/** Renames a collection if it still is the one with this UUID; false when it is not there under that name. */
-export async function renameCollection(
-	cluster: Cluster,
-	database: string,
-	from: { name: string; uuid: string },
-	to: string,
-): Promise<boolean> {
-	const [source, target] = [`${database}.${from.name}`, `${database}.${to}`];
-	const guard = { collectionUUID: uuidBinary(from.uuid), writeConcern: MAJORITY };
-	try {
-		await cluster.command("admin", { renameCollection: source, to: target, ...guard });
-		return true;
-	} catch (error) {
-		if (error instanceof MongoServerError && (error.code === NAMESPACE_NOT_FOUND || error.code === MOVED)) return false;
-		throw error;
-	}
 }
 
 function renameIn({ cluster, shard }: CopyPlace, from: Leftover, to: string): Promise<boolean> {

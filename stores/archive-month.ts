@@ -5,7 +5,7 @@ import { alarmsOf, awayOf, monthOfCollection, shardDatabase } from "../domain/ho
 import { showId } from "../domain/ids.ts";
 import { type Month, monthOf } from "../domain/periods.ts";
 import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
-import { CopyGone, type CopyPlace, findLeftovers, type Leftover, renameCollection } from "./archive-copies.ts";
+import { type CopyPlace, findLeftovers, type Leftover } from "./archive-copies.ts";
 import { FeedLost } from "./change-feed.ts";
 import { compareAll } from "./compare.ts";
 import { type DutyDeps, DutyLost, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
@@ -14,6 +14,7 @@ import { recopy, type WrongRows } from "./live-copy.ts";
 import { changeMap } from "./map-change.ts";
 import { MonthCopy } from "./month-copy.ts";
 import { endMove, type MoveRow, movesOf, readMove } from "./moves.ts";
+import { CopyGone, renameCollection } from "./rename.ts";
 import { isMoved } from "./shard-command.ts";
 
 /**

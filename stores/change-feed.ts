@@ -4,7 +4,7 @@ import type { Clusters } from "./clusters.ts";
 import { toBuffer } from "./shard-command.ts";
 
 /**
- * The ids of a month whose rows have changed since a moment. Of the whole database of the shard and not of the one collection, so that
+ * The ids of collections whose rows have changed since a moment. Of the whole database of the shard and not of the one collection, so that
  * the marker comes in the same order, and the renaming of the source is seen and does not end it.
  */
 

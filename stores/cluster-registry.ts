@@ -125,7 +125,7 @@ async function prepare(
 
 async function prepareNew({ clusters, nowMs }: RegistryDeps, cluster: Cluster, wanted: Wanted): Promise<ClusterPlace> {
 	await refuseTwin(clusters, cluster);
-	await refuseForeign(cluster);
+	await refuseForeign(cluster, (await isArchive(clusters, cluster)) ? SERVICE_DATABASES : ALL_DATABASES);
 	const fault = await tryOut(cluster);
 	if (fault !== null) throw unfit(cluster.name, fault);
 	const now = new Date(nowMs());
@@ -141,12 +141,24 @@ const TWIN_MS = 1_500;
 
 /** The same servers under another name: what is on them would be counted twice. */
 async function refuseTwin(clusters: Clusters, cluster: Cluster): Promise<void> {
+	const others = new Set([...clusters.service.values(), clusters.meta]);
+	const twin = await twinAmong([...others], cluster);
+	if (twin !== null) throw alreadyKnown(twin.name);
+}
+
+/** Archived months may lie on a cluster that serves, too. */
+async function isArchive({ archive }: Clusters, cluster: Cluster): Promise<boolean> {
+	return (await twinAmong([...archive.values()], cluster)) !== null;
+}
+
+/** By what the servers say of themselves; one that does not answer in time is none. */
+async function twinAmong(others: Cluster[], cluster: Cluster): Promise<Cluster | null> {
 	const own = await helloOf(cluster);
-	for (const other of new Set([...clusters.service.values(), clusters.meta])) {
-		if (other.name === cluster.name) continue;
+	for (const other of others.filter(({ name }) => name !== cluster.name)) {
 		const theirs = await answerWithin(TWIN_MS, helloOf(other));
-		if (theirs !== null && isSameServer(own, theirs)) throw alreadyKnown(other.name);
+		if (theirs !== null && isSameServer(own, theirs)) return other;
 	}
+	return null;
 }
 
 function helloOf(cluster: Cluster): Promise<Document> {
@@ -158,14 +170,13 @@ function isSameServer(one: Document, other: Document): boolean {
 	return one.topologyVersion !== undefined && process(one) === process(other);
 }
 
-const OF_A_SYSTEM = /^alarm_(s\d+|cluster|meta)$/;
+const SERVICE_DATABASES = /^alarm_(s\d+|cluster|meta)$/;
+const ALL_DATABASES = /^alarm_([sa]\d+|cluster|meta)$/;
 
 /** What an addition that was cut off has left is ours, and empty; everything else belongs to somebody. */
-async function refuseForeign(cluster: Cluster): Promise<void> {
+async function refuseForeign(cluster: Cluster, databases: RegExp): Promise<void> {
 	const reply = await cluster.command("admin", { listDatabases: 1, nameOnly: true });
-	const names = (reply.databases as { name: string }[])
-		.map(({ name }) => name)
-		.filter((name) => OF_A_SYSTEM.test(name));
+	const names = (reply.databases as { name: string }[]).map(({ name }) => name).filter((name) => databases.test(name));
 	for (const database of names) {
 		const collections = await namesIn(cluster, database);
 		for (const name of collections)
@@ -235,9 +246,15 @@ async function enter(deps: RegistryDeps, wanted: Wanted, addition: Addition, pla
 		return place === null ? withAddress(map, name, uri, now) : withCluster(map, name, place, now);
 	});
 	const map = changed ?? (await newestMap(clusters));
+	if (map.clusters[name] === undefined) throw justLeft(name);
 	deps.onMap(map);
 	await copyAll(clusters, map);
 	return { addition: changed === null ? ("known" as const) : addition, map };
+}
+
+function justLeft(name: string): Fault {
+	const message = `The cluster ${name} has left the map while it was being added; add it again.`;
+	return new Fault("UNAVAILABLE", message, { retryAfterS: 1 });
 }
 
 /** So that a process can start from the new cluster alone at once. */
@@ -272,10 +289,10 @@ async function isMember(name: string, uri: string, member: string | undefined): 
 }
 
 function withAddressOnly(map: RoutingMap, name: string, uri: string, now: Date): RoutingMap | null {
-	const retiring = map.clusters[name]?.retiring;
+	const { retiring, retiringBy } = map.clusters[name] ?? {};
 	if (map.clusters[name]?.uri === undefined) return null;
 	const next = withAddress(map, name, uri, now);
 	const place = next.clusters[name];
-	if (place !== undefined && retiring !== undefined) place.retiring = retiring;
+	if (place !== undefined && retiring !== undefined) Object.assign(place, { retiring, retiringBy });
 	return next;
 }

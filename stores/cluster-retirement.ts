@@ -4,7 +4,7 @@ import type { RoutingMap } from "../contracts/routing.ts";
 import { inUse, ledgerInTheWay, waysOfMap, withoutCluster, withRetiring } from "../domain/clusters.ts";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, holdingOf, META_DATABASE, movedName } from "../domain/holdings.ts";
 import { Cluster, isAway } from "./cluster.ts";
-import { clusterCollections, liftClusterFence, setClusterFence } from "./cluster-fence.ts";
+import { type ClusterCollection, clusterCollections, liftClusterFence, setClusterFence } from "./cluster-fence.ts";
 import { hasRows, namesIn, type RegistryDeps } from "./cluster-registry.ts";
 import { dropCollection } from "./collections.ts";
 import { releaseLease, takeLease } from "./lease.ts";
@@ -23,24 +23,32 @@ export interface Retirement {
 }
 
 /** Asking again is the same as asking once. @throws {Fault} CLUSTER_UNKNOWN, CLUSTER_IN_USE: then nothing has changed. */
-export async function retireCluster(deps: RegistryDeps, name: string): Promise<Retirement> {
+export async function retireCluster(deps: RegistryDeps, name: string, by: string): Promise<Retirement> {
 	const map = await newestMap(deps.clusters);
 	if (map.clusters[name] === undefined && map.retired?.[name] !== undefined)
 		return { state: "retired", map, inTheWay: [] };
-	await refuseMeta(deps, name).catch((error: unknown) => {
-		throw isAway(error) ? silent(name) : error;
-	});
-	const marked = await changeMap(deps.clusters, (held) => withRetiring(held, name, new Date(deps.nowMs())));
+	await refuseMeta(deps, name);
+	const marked = await changeMap(deps.clusters, (held) => withRetiring(held, name, by, new Date(deps.nowMs())));
 	if (marked !== null) deps.onMap(marked);
-	return finishRetirement(deps, name);
+	// One that is dead is not used any more, but cannot be told to be empty.
+	return finishRetirement(deps, name).catch((error: unknown) => {
+		if ((error as Partial<Fault>).type !== "UNAVAILABLE") throw error;
+		return retiring(deps, [(error as Fault).message]);
+	});
 }
 
 /** By what stands on it: the environment may name the same servers in another way. */
 async function refuseMeta({ clusters }: RegistryDeps, name: string): Promise<void> {
 	const cluster = clusters.service.get(name);
 	if (cluster === undefined) return;
-	const isMeta = cluster === clusters.meta || (await namesIn(cluster, META_DATABASE)).length > 0;
+	// One that is silent cannot be the meta database: without that, nothing is marked.
+	const isMeta = cluster === clusters.meta || (await namesIn(cluster, META_DATABASE).catch(noneIfAway)).length > 0;
 	if (isMeta) throw inUse(`${name} holds the meta database (${META_DATABASE}); the system cannot do without it.`);
+}
+
+function noneIfAway(error: unknown): string[] {
+	if (isAway(error)) return [];
+	throw error;
 }
 
 /** What every router does from time to time. A cluster that does not answer comes the next time. */
@@ -137,6 +145,8 @@ async function leave(deps: RegistryDeps, cluster: Cluster): Promise<Retirement> 
 async function leaveAlone(deps: RegistryDeps, cluster: Cluster): Promise<Retirement> {
 	await setClusterFence(cluster);
 	const inTheWay = await waysOn(cluster);
+	// Looked for before the cluster leaves the map: by the time that this process goes on, another may have been added at this address.
+	const ours = await clusterCollections(cluster);
 	const gone = inTheWay.length > 0 ? null : await forget(deps, cluster.name);
 	const map = gone ?? (await newestMap(deps.clusters));
 	if (map.clusters[cluster.name] !== undefined) {
@@ -144,7 +154,7 @@ async function leaveAlone(deps: RegistryDeps, cluster: Cluster): Promise<Retirem
 		return { state: "retiring", map, inTheWay };
 	}
 	deps.onMap(map);
-	await dropOurs(cluster);
+	await dropOurs(cluster, ours);
 	return { state: "retired", map, inTheWay: [] };
 }
 
@@ -157,7 +167,6 @@ function forget({ clusters, nowMs }: RegistryDeps, name: string): Promise<Routin
 }
 
 /** Empty, or copies: whoever still writes there is answered that the collection is gone. */
-async function dropOurs(cluster: Cluster): Promise<void> {
-	for (const { name, uuid } of await clusterCollections(cluster))
-		await dropCollection(cluster, CLUSTER_DATABASE, name, uuid);
+async function dropOurs(cluster: Cluster, ours: ClusterCollection[]): Promise<void> {
+	for (const { name, uuid } of ours) await dropCollection(cluster, CLUSTER_DATABASE, name, uuid);
 }

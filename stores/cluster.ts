@@ -190,6 +190,6 @@ export function isOutage(error: unknown): boolean {
 	// Cleared pools are network errors, too, one of them by a name of its own.
 	const network =
 		error instanceof MongoNetworkError ||
-		/^Mongo(ServerSelection|PoolClosed|WaitQueueTimeout|TopologyClosed|NotConnected)/.test(error.name);
+		/^Mongo(ServerSelection|PoolClosed|WaitQueueTimeout|TopologyClosed|ClientClosed|NotConnected)/.test(error.name);
 	return network || OUTAGE_CODES.has(Number(error.code));
 }

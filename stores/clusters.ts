@@ -11,6 +11,9 @@ export class WrongAddress extends Refusal {
 	override readonly name = "WrongAddress";
 }
 
+/** As long as a command may take. */
+const LAST_WORDS_MS = 6_000;
+
 /** Every cluster of the environment and of the routing map, by name; connections are opened at first use. */
 export class Clusters {
 	readonly archive: ReadonlyMap<string, Cluster>;
@@ -22,7 +25,8 @@ export class Clusters {
 	readonly #service = new Map<string, Cluster>();
 	/** Of those in `#service`. */
 	readonly #uris = new Map<string, string>();
-	readonly #left: Promise<void>[] = [];
+	/** Given up; commands that were under way have a moment to end. */
+	readonly #left = new Map<Cluster, NodeJS.Timeout>();
 	#map: RoutingMap | null = null;
 
 	constructor(from: { serviceClusters: ClusterAddress[]; archiveClusters: ClusterAddress[]; metaUri: string }) {
@@ -91,11 +95,19 @@ export class Clusters {
 		this.#service.delete(name);
 		this.#uris.delete(name);
 		// Never the meta database, which may be the same object: that one is never retired.
-		if (cluster !== undefined && cluster !== this.meta) this.#left.push(cluster.close().catch(() => undefined));
+		if (cluster === undefined || cluster === this.meta) return;
+		this.#left.set(cluster, setTimeout(() => void this.#closeLeft(cluster), LAST_WORDS_MS).unref());
+	}
+
+	async #closeLeft(cluster: Cluster): Promise<void> {
+		clearTimeout(this.#left.get(cluster));
+		this.#left.delete(cluster);
+		await cluster.close().catch(() => undefined);
 	}
 
 	async close(): Promise<void> {
 		const all = new Set([...this.#service.values(), ...this.archive.values(), this.meta]);
-		await Promise.all([...[...all].map((cluster) => cluster.close()), ...this.#left]);
+		const left = [...this.#left.keys()].map((cluster) => this.#closeLeft(cluster));
+		await Promise.all([...[...all].map((cluster) => cluster.close()), ...left]);
 	}
 }

@@ -4,7 +4,7 @@ import type { Clusters } from "./clusters.ts";
 import { type RawRow, rawId, readRaw, readRawByIds } from "./raw-rows.ts";
 
 /**
- * Compares two copies of a month byte by byte: one process reads both sides, so that there is no hash to trust, and a difference has a
+ * Compares a collection and its copy byte by byte: one process reads both sides, so that there is no hash to trust, and a difference has a
  * name. Counts would pass when one row is missing and another doubled (facts.md 15).
  */
 

@@ -94,7 +94,8 @@ async function putIfNewer(cluster: Cluster, database: string, row: Document): Pr
 export async function copyDocument<T extends Versioned>(clusters: Clusters, id: string, body: T): Promise<void> {
 	const row = { _id: id, version: body.version, body };
 	const all = [...clusters.service.values()].filter(({ name }) => !clusters.isRetiring(name));
-	await Promise.allSettled(all.map((cluster) => putIfNewer(cluster, CLUSTER_DATABASE, row)));
+	const copy = (cluster: Cluster) => answered(cluster.name, putIfNewer(cluster, CLUSTER_DATABASE, row), PLACE_MS);
+	await Promise.allSettled(all.map(copy));
 }
 
 /** How often a compare-and-set is tried again when others are always first. */

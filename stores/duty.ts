@@ -8,7 +8,7 @@ import { type Lease, releaseLease, takeLease } from "./lease.ts";
 import { changeMap, newestMap } from "./map-change.ts";
 
 /**
- * The right to archive, drop, erase or unfence a shard, of one process at a time. A lease on the shard's cluster tells who is alive; the
+ * The right to move, archive, drop, erase or unfence a shard, of one process at a time. A lease on the shard's cluster tells who is alive; the
  * epoch in the map tells who is right: whoever takes over raises it, and nobody changes the map on an epoch that is not his own.
  */
 export interface DutyDeps {

@@ -66,6 +66,7 @@ export class LiveCopy {
 
 	/** Everything that happened before this was called is in the copies afterwards. Tells how many rows it was. */
 	async catchUpOnce(): Promise<number> {
+		this.#deps.mustHold();
 		await this.#feed.until(await writeMarker(this.#deps.clusters, this.#moves, this.#row));
 		return this.#copyChanged(({ source }) => source);
 	}

@@ -11,7 +11,6 @@ import {
 	withLeft,
 	withMovedShard,
 } from "../domain/shard-move.ts";
-import { CopyGone, renameCollection } from "./archive-copies.ts";
 import { type MoveDeps, MoveRefused, paceOfComparing, settleMonths } from "./archive-month.ts";
 import { FeedLost } from "./change-feed.ts";
 import type { Cluster } from "./cluster.ts";
@@ -22,6 +21,7 @@ import { collectionsOn, isLeftBy } from "./left.ts";
 import type { WrongRows } from "./live-copy.ts";
 import { newestMap } from "./map-change.ts";
 import { movesOf } from "./moves.ts";
+import { CopyGone, renameCollection } from "./rename.ts";
 import { isMoved } from "./shard-command.ts";
 import { TargetNotEmpty } from "./shard-copies.ts";
 import { ShardCopy } from "./shard-copy.ts";

@@ -39,7 +39,8 @@ const SCHEDULE = "schedule";
 /** Which runs a lane takes up. */
 type IsOurs = (run: Run) => boolean;
 const isMove: IsOurs = ({ kind }) => kind === "move";
-const isOther: IsOurs = (run) => !isMove(run);
+/** Also to give up a move, which may not wait for others that take hours. */
+const isOther: IsOurs = (run) => !isMove(run) || run.canceling === true;
 
 export class Mover {
 	readonly #deps: MoverDeps;
@@ -134,7 +135,7 @@ export class Mover {
 				await before();
 				await this.#workOff(isOurs);
 			} catch (error) {
-				this.#deps.logger.warn(`the archive mover tries again: ${error}`);
+				this.#deps.logger.warn(`a lane of the mover tries again: ${error}`);
 			}
 			await sleep(POLL_MS, undefined, { signal: nap.signal }).catch(() => undefined);
 			this.#naps.delete(nap);

@@ -4,6 +4,7 @@ import type { RoutingMap } from "../contracts/routing.ts";
 import { SHARD_HOLDINGS } from "../domain/holdings.ts";
 import { shardTarget, type Target } from "../domain/routing.ts";
 import type { Clusters } from "./clusters.ts";
+import { CopyGone } from "./rename.ts";
 import { deleteOne, findIn, updateOne } from "./shard-command.ts";
 
 /** What is kept of a copy that is being made, beside its source: from when on its changes have to be read. */
@@ -66,20 +67,20 @@ export async function goOnWithMove(
 	copies: Required<MoveRow>["copies"],
 ): Promise<MoveRow> {
 	const row = { ...begun, copies };
-	await put(clusters, moves, row);
+	await putAgain(clusters, moves, row);
 	return row;
 }
 
 /** Says beforehand that the copies will have their final names: whoever goes on must know them for copies. */
 export function announceFinish(clusters: Clusters, moves: Target, row: MoveRow): Promise<void> {
 	row.finishing = true;
-	return put(clusters, moves, row);
+	return putAgain(clusters, moves, row);
 }
 
 /** Writes a marker that was never written before, and tells it. */
 export async function writeMarker(clusters: Clusters, moves: Target, row: MoveRow): Promise<string> {
 	const marker = randomUUID();
-	await put(clusters, moves, { ...row, marker });
+	await putAgain(clusters, moves, { ...row, marker });
 	return marker;
 }
 
@@ -87,7 +88,11 @@ export function endMove(clusters: Clusters, moves: Target, _id: string): Promise
 	return deleteOne(clusters, moves, { _id });
 }
 
-async function put(clusters: Clusters, moves: Target, row: MoveRow): Promise<void> {
-	const { _id, ...rest } = row;
+async function put(clusters: Clusters, moves: Target, { _id, ...rest }: MoveRow): Promise<void> {
 	await updateOne(clusters, moves, { _id }, rest, true);
+}
+
+/** A move that was given up, or settled by another, does not come back. @throws {CopyGone} */
+async function putAgain(clusters: Clusters, moves: Target, { _id, ...rest }: MoveRow): Promise<void> {
+	if (!(await updateOne(clusters, moves, { _id }, rest))) throw new CopyGone(`the row of ${_id}`);
 }

@@ -1,8 +1,8 @@
 import { holdingOf, incomingOf, movedName, SHARD_HOLDINGS, shardDatabase } from "../domain/holdings.ts";
 import type { Target } from "../domain/routing.ts";
-import { CopyGone, renameCollection } from "./archive-copies.ts";
 import type { Cluster } from "./cluster.ts";
 import { dropCollection, ensureCollection, holdsRows, listCollections } from "./collections.ts";
+import { CopyGone, renameCollection } from "./rename.ts";
 
 /**
  * The copies of a shard's collections on the cluster that it moves to. As with a month: their names carry the epoch of whoever fills them,

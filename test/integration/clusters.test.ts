@@ -295,7 +295,7 @@ describe("retiring a cluster", () => {
 		await rows("outbox").insertOne(inOutbox);
 		await rows(todaysLedger()).insertOne({ _id: "e:1" });
 		await shards.cluster("c5").db("alarm_s00").createCollection("incoming_e5_users");
-		const { state, inTheWay } = await retireCluster(deps(later), "c5");
+		const { state, inTheWay } = await retireCluster(deps(later), "c5", "olga");
 		expect(state).toBe("retiring");
 		expect(inTheWay).toEqual([
 			expect.stringMatching(/in its outbox|is kept until/),

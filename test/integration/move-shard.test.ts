@@ -1,6 +1,6 @@
 import type { CollectionInfo, Document } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { alarmsOf, keysOf, leftOf, movedName, shardDatabase } from "../../domain/holdings.ts";
+import { alarmsOf, keysOf, movedName, shardDatabase } from "../../domain/holdings.ts";
 import { showId } from "../../domain/ids.ts";
 import { addMonths, dayOf, monthOf } from "../../domain/periods.ts";
 import { shardTarget, type Target } from "../../domain/routing.ts";
@@ -178,7 +178,7 @@ test("a copied row that is spoiled is refused by name, and the shard stays where
 		await database.collection<Document & { _id: Buffer }>(all[0]?.name ?? "").deleteOne({ _id });
 	});
 	await expect(spoiled).rejects.toThrow(showId(_id));
-	expect(await placeNow()).toEqual(placeIn(map).duty ? {} : { ...placeIn(map), epoch: expect.any(Number) });
+	expect(await placeNow()).toEqual({ ...placeIn(map), epoch: expect.any(Number) });
 	expect(await rowsOn("c0")).toEqual(before);
 	expect(await updateOne(clusters, at(alarmsOf(MONTH)), { _id }, [{ $set: { x: 1 } }, { $unset: "x" }])).toBe(true);
 	for await (const _ of moveShard(deps(), { run: "r", shard, to: "c1", fresh: true }));
@@ -218,10 +218,7 @@ test("a target that holds something of the shard already is refused, and nothing
 	await database.createCollection("users");
 	await database.collection("users").insertOne({ whose: "nobody's" });
 	await expect(move("c1")).rejects.toMatchObject({ code: "TARGET_NOT_EMPTY" });
-	for await (const _ of [1])
-		await expect(moveShard(deps(), { run: "r", shard, to: "c1", fresh: true }).next()).rejects.toMatchObject({
-			code: "TARGET_NOT_EMPTY",
-		});
+	const afresh = moveShard(deps(), { run: "r", shard, to: "c1", fresh: true }).next();
+	await expect(afresh).rejects.toMatchObject({ code: "TARGET_NOT_EMPTY" });
 	expect(await database.collection("users").countDocuments()).toBe(1);
-	expect(leftOf("users", 3)).toBe("left_e3_users");
 });

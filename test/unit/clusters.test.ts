@@ -96,12 +96,12 @@ test("a map is shown without passwords, and stays as it is", () => {
 });
 
 describe("a cluster that is to be retired", () => {
-	const marked = withRetiring(map, "c4", NOW) as RoutingMap;
+	const marked = withRetiring(map, "c4", "olga", NOW) as RoutingMap;
 
 	test("is marked once, and then takes nothing new", () => {
 		expect(marked.clusters.c4?.retiring).toBe(NOW.toISOString());
 		expect([isOpen(map, "c4"), isOpen(marked, "c4")]).toEqual([true, false]);
-		expect(withRetiring(marked, "c4", NOW)).toBeNull();
+		expect(withRetiring(marked, "c4", "olga", NOW)).toBeNull();
 	});
 
 	test("waits until every process has been told, and for what is kept there for its grace time", () => {
