@@ -1,12 +1,10 @@
-import type { Document, Timestamp } from "mongodb";
-import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/holdings.ts";
+import type { Document } from "mongodb";
+import { alarmsOf, archiveDatabase } from "../../domain/holdings.ts";
 import { showId } from "../../domain/ids.ts";
 import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
 import type { AlarmRow } from "../../domain/rows.ts";
-import { archiveMonth } from "../../stores/archive-month.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { liftDeadFences } from "../../stores/fence.ts";
-import { newestMap } from "../../stores/map-change.ts";
 import { chanceOf, seedOfRun } from "../support/chance.ts";
 import { eventually } from "../support/eventually.ts";
 import { fillInboxes, scroll } from "../support/inboxes.ts";
@@ -123,44 +121,4 @@ async function archivedRows(): Promise<AlarmRow[]> {
 		),
 	);
 	return all.flat();
-}
-
-test("a copy whose changes the oplog has forgotten is begun anew", async () => {
-	const [month = ""] = MONTHS;
-	const mover = startMover(system.servers, { shard: 0, month });
-	await mover.until("copied");
-	await mover.kill();
-	await rollOplog((await newestMap(clusters)).shards[0]?.cluster ?? "");
-	const troubles: unknown[] = [];
-	const deps = moveDeps(clusters, "test", { onError: (error) => troubles.push(error) });
-	const archive = async () => {
-		const steps: string[] = [];
-		for await (const step of archiveMonth(deps, { run: "r", shard: 0, month })) steps.push(step);
-		return steps;
-	};
-	const steps = await eventually(() => archive().catch(() => null));
-	expect(String(troubles[0])).toContain("the oplog no longer reaches back");
-	expect(steps.filter((step) => step === "taken")).toHaveLength(2);
-	expect(await shards.cluster("a0").db(archiveDatabase(0)).collection(alarmsOf(month)).countDocuments()).toBe(4 * EACH);
-	expect(
-		await shards
-			.cluster("c0")
-			.db(shardDatabase(0))
-			.listCollections({ name: alarmsOf(month) })
-			.toArray(),
-	).toEqual([]);
-}, 180_000);
-
-/** Writes until the oplog's first entry is younger than now; what is behind the last checkpoint, one a minute, is kept for a recovery. */
-async function rollOplog(name: string): Promise<void> {
-	const client = shards.cluster(name);
-	const { operationTime } = await client.db("admin").command({ ping: 1 });
-	const junk = () => Array.from({ length: 4 }, () => ({ bytes: Buffer.alloc(1024 * 1024) }));
-	const isOver = async () => {
-		await client.db("junk").collection("junk").insertMany(junk());
-		const [first] = await client.db("local").collection("oplog.rs").find().sort({ $natural: 1 }).limit(1).toArray();
-		return (first as unknown as { ts: Timestamp }).ts.comp(operationTime as Timestamp) > 0;
-	};
-	await eventually(isOver, "the oplog rolled over", 120_000);
-	await client.db("junk").dropDatabase();
 }

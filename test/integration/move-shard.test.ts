@@ -1,6 +1,6 @@
 import type { CollectionInfo, Document } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { alarmsOf, keysOf, movedName, shardDatabase } from "../../domain/holdings.ts";
+import { alarmsOf, keysOf, shardDatabase } from "../../domain/holdings.ts";
 import { showId } from "../../domain/ids.ts";
 import { addMonths, dayOf, monthOf } from "../../domain/periods.ts";
 import { shardTarget, type Target } from "../../domain/routing.ts";
@@ -16,6 +16,7 @@ import { freeze, thaw } from "../support/freeze.ts";
 import { fillMonth, mapSince, putRows, rowIn } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
 import { configOf, startServers, type TestServers } from "../support/servers.ts";
+import { type RowsByName, rowsOn as rowsIn, withoutLeft } from "../support/shard-rows.ts";
 import { TestShards } from "../support/shards.ts";
 
 const MONTH = addMonths(monthOf(Date.now()), -1);
@@ -71,31 +72,10 @@ async function move(
 	return steps;
 }
 
-/** Every row of every collection of the shard that stands under its own name on a cluster, by name and id. */
-async function rowsOn(cluster: string, nameOf = (name: string) => name): Promise<Record<string, Document[]>> {
-	const database = shards.cluster(cluster).db(shardDatabase(shard));
-	const found: Record<string, Document[]> = {};
-	for (const { name } of (await database.listCollections({}, { nameOnly: true }).toArray()) as CollectionInfo[]) {
-		const own = nameOf(name);
-		if (movedName(own) !== null || own === "moves") continue;
-		const raw = await database
-			.collection(name)
-			.find({}, { raw: true, sort: { _id: 1 } })
-			.toArray();
-		found[own] = raw.map((bytes) =>
-			Buffer.from(bytes as unknown as Uint8Array).toString("base64"),
-		) as unknown as Document[];
-	}
-	return found;
-}
-
-const withoutLeft = (name: string) => {
-	const moved = movedName(name);
-	return moved?.kind === "left" ? moved.name : name;
-};
+const rowsOn = (cluster: string, nameOf?: (name: string) => string) => rowsIn(shards, shard, cluster, nameOf);
 
 /** Whatever happened before: the shard is on c1, equal to what it was, and what it has left may be dropped. */
-async function expectMoved(before: Record<string, Document[]>) {
+async function expectMoved(before: RowsByName) {
 	const place = await placeNow();
 	expect(place).toMatchObject({ cluster: "c1", left: [{ cluster: "c0", settled: true }] });
 	expect(place.duty).toBeUndefined();

@@ -1,0 +1,225 @@
+import type { Document } from "mongodb";
+import type { RoutingMap } from "../../contracts/routing.ts";
+import { alarmsOf, awayOf, movedName, shardDatabase } from "../../domain/holdings.ts";
+import { newAlarmId, userHash } from "../../domain/ids.ts";
+import { addMonths, monthOf } from "../../domain/periods.ts";
+import { shardTarget, type Target } from "../../domain/routing.ts";
+import type { Slot } from "../../domain/rows.ts";
+import { archiveMonth } from "../../stores/archive-month.ts";
+import { dropAway } from "../../stores/away.ts";
+import { cancelMove } from "../../stores/cancel-move.ts";
+import { Clusters } from "../../stores/clusters.ts";
+import { eraseCustomer } from "../../stores/erase.ts";
+import { findFailure, forgetFailure } from "../../stores/failures.ts";
+import { dropLeft } from "../../stores/left.ts";
+import { publishLowWatermark } from "../../stores/low-watermark.ts";
+import { newestMap } from "../../stores/map-change.ts";
+import { type MoveStep, moveShard } from "../../stores/move-shard.ts";
+import { ensureCollections } from "../../stores/routing-map.ts";
+import { insertInto, updateOne } from "../../stores/shard-command.ts";
+import { freeze, thaw } from "../support/freeze.ts";
+import { customersOf, fillMonth, mapSince } from "../support/months.ts";
+import { moveDeps, startMover } from "../support/movers.ts";
+import { configOf, startServers, type TestServers } from "../support/servers.ts";
+import { rowsOn, withoutLeft } from "../support/shard-rows.ts";
+import { TestShards } from "../support/shards.ts";
+
+/** A move of a shard beside all that may happen to it meanwhile: other runs, routers, time, and a meta database that stands still. */
+
+const MONTH = addMonths(monthOf(Date.now()), -1);
+const SHARDS = 32;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+let servers: TestServers;
+let clusters: Clusters;
+let shards: TestShards;
+/** Each test has a shard of its own; shards with an even number begin on c0. */
+let shard = -2;
+let map: RoutingMap;
+let rows: Slot[];
+
+beforeAll(async () => {
+	servers = await startServers(["c0", "c1", "a0"], ["m0"]);
+	servers.env.MONGO_META_URI = servers.mongods.m0?.uri ?? "";
+	clusters = new Clusters(configOf(servers, { LOGICAL_SHARDS: String(SHARDS) }));
+	shards = new TestShards(servers);
+	await mapSince(clusters, MONTH, SHARDS);
+	await publishLowWatermark(clusters, Date.now());
+});
+afterAll(async () => {
+	await clusters?.close();
+	await shards?.close();
+	await servers?.stop();
+});
+beforeEach(async () => {
+	shard += 2;
+	map = await newestMap(clusters);
+	rows = await fillMonth(clusters, map, shard, MONTH);
+});
+
+const placeNow = async () => (await newestMap(clusters)).shards[shard];
+const at = (name: string) => shardTarget(map, shard, name) as Target;
+const rowsAt = (cluster: string, nameOf?: (name: string) => string) => rowsOn(shards, shard, cluster, nameOf);
+const databaseOn = (cluster: string) => shards.cluster(cluster).db(shardDatabase(shard));
+const namesOn = async (cluster: string) =>
+	(await databaseOn(cluster).listCollections({}, { nameOnly: true }).toArray()).map(({ name }) => name);
+const incomingOn = async (cluster: string) =>
+	(await namesOn(cluster)).filter((name) => movedName(name)?.kind === "incoming");
+const later = (ms: number) => moveDeps(clusters, "later", { nowMs: () => Date.now() + ms });
+
+type During = (step: MoveStep) => Promise<unknown> | unknown;
+
+async function move(during: During = () => undefined) {
+	for await (const step of moveShard(moveDeps(clusters, "test"), { run: "r", shard, to: "c1" })) await during(step);
+}
+
+/** A process that stops there. */
+async function moveUntil(last: MoveStep): Promise<void> {
+	for await (const step of moveShard(moveDeps(clusters, "test"), { run: "r", shard, to: "c1" }))
+		if (step === last) break;
+}
+
+async function expectMoved(before: Awaited<ReturnType<typeof rowsAt>>): Promise<void> {
+	expect(await placeNow()).toMatchObject({ cluster: "c1", left: [{ cluster: "c0", settled: true }] });
+	expect(await rowsAt("c1")).toEqual(before);
+	expect(await incomingOn("c1")).toEqual([]);
+}
+
+test("a meta database that stands still at the switch leaves the source fenced, so that nothing is written where nobody will look; then the move goes on", async () => {
+	const before = await rowsAt("c0");
+	const pid = servers.mongods.m0?.pid ?? 0;
+	const cut = move((step) => (step === "drained" ? freeze(pid) : undefined));
+	try {
+		await expect(cut).rejects.toMatchObject({ type: "UNAVAILABLE" });
+		const late = updateOne(clusters, at("users"), { _id: Buffer.alloc(20) }, { $set: { userId: "late" } }, true);
+		await expect(late).rejects.toThrow();
+	} finally {
+		thaw(pid);
+	}
+	await shards.endLease(shard);
+	await move();
+	await expectMoved(before);
+});
+
+test("a month whose archiving was cut off behind its switch is brought to its end before its shard moves", async () => {
+	for await (const step of archiveMonth(moveDeps(clusters, "test"), { run: "a", shard, month: MONTH }))
+		if (step === "switched") break;
+	await move();
+	const month = alarmsOf(MONTH);
+	expect((await placeNow())?.collections[month]).toMatchObject({ away: { settled: true, cluster: "c0" } });
+	expect(await namesOn("c0")).toContain(awayOf(MONTH));
+	expect((await dropLeft(later(2 * HOUR_MS), HOUR_MS)).errors).toEqual([]);
+	expect(await dropAway(later(2 * HOUR_MS), HOUR_MS)).toEqual({ dropped: [month], errors: [] });
+	expect(await namesOn("c0")).toEqual([]);
+});
+
+test("a month that is archived while the move is paused leaves no copy at the target", async () => {
+	await moveUntil("copied");
+	expect((await incomingOn("c1")).join()).toContain(alarmsOf(MONTH));
+	for await (const _ of archiveMonth(moveDeps(clusters, "test"), { run: "a", shard, month: MONTH }));
+	const before = await rowsAt("c0", (name) => (name === awayOf(MONTH) ? "left_e0_archived" : name));
+	await move();
+	await expectMoved(before);
+});
+
+test("a failure that is forgotten inside the fence is not back at the new place", async () => {
+	const [userId = ""] = customersOf(shard, 1, SHARDS);
+	const [first, second] = [newAlarmId(userId, Date.now() - 1_000), newAlarmId(userId, Date.now())];
+	const rowOf = (_id: Buffer) => ({ _id, code: "X", failedAt: new Date() });
+	await insertInto(clusters, at("failures"), [rowOf(first), rowOf(second)]);
+	await move(async (step) => {
+		// One that says so before the fence, and deletes behind the last look at the source.
+		if (step === "verified") await updateOne(clusters, at("failures"), { _id: first }, { $set: { forgotten: true } });
+		if (step !== "drained") return;
+		await databaseOn("c0").collection<Document & { _id: Buffer }>("failures").deleteOne({ _id: first });
+		await expect(forgetFailure(clusters, map, second)).rejects.toThrow();
+	});
+	const now = await newestMap(clusters);
+	expect(await findFailure(clusters, now, first)).toBeNull();
+	expect(await findFailure(clusters, now, second)).toMatchObject({ code: "X" });
+	await forgetFailure(clusters, now, second);
+	expect(
+		await databaseOn("c1")
+			.collection("failures")
+			.countDocuments({ forgotten: { $exists: false } }),
+	).toBe(0);
+});
+
+test("empty collections that a router has made in vain, at the target and behind the switch, are in nobody's way", async () => {
+	const before = await rowsAt("c0");
+	await databaseOn("c1").createCollection("keys_2020_01_01");
+	await move((step) => (step === "switched" ? databaseOn("c0").createCollection("keys_2020_01_02") : undefined));
+	await expectMoved(before);
+});
+
+test("a move that was refused because of what stands at the target can be given up, and that stays", async () => {
+	await databaseOn("c1").createCollection("users");
+	await databaseOn("c1").collection("users").insertOne({ whose: "nobody's" });
+	await expect(move()).rejects.toMatchObject({ code: "TARGET_NOT_EMPTY" });
+	const canceled = cancelMove(moveDeps(clusters, "test"), { run: "r", shard, to: "c1" });
+	expect(await canceled.next()).toEqual({ done: false, value: "taken" });
+	expect(await canceled.next()).toEqual({ done: true, value: true });
+	expect(await databaseOn("c1").collection("users").countDocuments()).toBe(1);
+	expect((await placeNow())?.duty).toBeUndefined();
+});
+
+test("what a shard has left stays, however old, while the new place has not what it took: that server may have been replaced", async () => {
+	await move();
+	await databaseOn("c1").dropDatabase();
+	const { dropped, errors } = await dropLeft(later(2 * HOUR_MS), HOUR_MS);
+	expect(dropped.filter((name) => name.includes(shardDatabase(shard)))).toEqual([]);
+	expect(errors.map(String).join()).toContain("was that server replaced or restored?");
+	expect((await rowsAt("c0", withoutLeft))[alarmsOf(MONTH)]).toHaveLength(rows.length);
+});
+
+describe("a customer who is erased in the middle of a move", () => {
+	test.each(["copied", "drained", "switched", "renamed"] as const)("cut off after: %s", async (step) => {
+		const [gone = ""] = customersOf(shard, 1, SHARDS);
+		const isGone = ({ _id }: Document) => userHash(gone).equals(_id.subarray(0, 8));
+		const traces = async () => {
+			const found = await Promise.all(["alarms_", "incoming_", "left_"].map((prefix) => shards.all(prefix)));
+			return found.flat().filter((row) => Buffer.isBuffer(row._id) && isGone(row));
+		};
+		const mover = startMover(servers, { shard, to: "c1" });
+		await mover.until(step);
+		expect((await traces()).length).toBeGreaterThan(rows.filter(isGone).length);
+		await mover.kill();
+		await shards.endLease(shard);
+		const deps = { ...moveDeps(clusters, "eraser"), onProgress: () => undefined, waitMs: 0 };
+		const signal = new AbortController().signal;
+		const work = { run: "e", userId: gone, startedAtMs: Date.now() - HOUR_MS };
+		for await (const _ of eraseCustomer({ ...deps, signal }, work));
+		expect(await traces()).toEqual([]);
+		await move();
+		expect(await traces()).toEqual([]);
+		expect((await rowsAt("c1"))[alarmsOf(MONTH)]).toHaveLength(rows.filter((row) => !isGone(row)).length);
+	});
+});
+
+test("over midnight and a month's end, the move waits before its fence, and the next try goes on with the same copies", async () => {
+	const then = Date.now() + 32 * DAY_MS;
+	const before = Object.keys((await placeNow())?.collections ?? {});
+	const steps: MoveStep[] = [];
+	const cut = move(async (step) => {
+		steps.push(step);
+		if (step !== "verified") return;
+		await publishLowWatermark(clusters, then);
+		await ensureCollections(clusters, await newestMap(clusters), new Date(then));
+	});
+	await expect(cut).rejects.toMatchObject({ name: "Outgrown" });
+	expect(steps.at(-1)).toBe("verified");
+	const after = Object.keys((await placeNow())?.collections ?? {});
+	const months = (names: string[]) => names.filter((name) => name.startsWith("alarms_")).length;
+	expect(months(after)).toBe(months(before) + 1);
+	// Keys of a day that is over by then are gone.
+	expect(before.filter((name) => !after.includes(name)).length).toBeGreaterThan(0);
+	const copied = await databaseOn("c1")
+		.listCollections({ name: /^incoming_.*alarms_/ })
+		.toArray();
+	await move();
+	await expectMoved(await rowsAt("c0", withoutLeft));
+	const moved = await databaseOn("c1").listCollections().toArray();
+	const uuids = (found: Document[]) => found.map(({ info }) => info.uuid.toString("hex"));
+	expect(uuids(moved)).toEqual(expect.arrayContaining(uuids(copied)));
+});

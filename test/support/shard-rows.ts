@@ -1,0 +1,33 @@
+import type { CollectionInfo, Document } from "mongodb";
+import { movedName, shardDatabase } from "../../domain/holdings.ts";
+import type { TestShards } from "./shards.ts";
+
+/** Everything that a shard holds on a cluster, byte by byte. */
+export type RowsByName = Record<string, string[]>;
+
+/** The rows of each collection that stands under its own name, in the order of their ids; those of the move itself are left out. */
+export async function rowsOn(
+	shards: TestShards,
+	shard: number,
+	cluster: string,
+	nameOf = (name: string) => name,
+): Promise<RowsByName> {
+	const database = shards.cluster(cluster).db(shardDatabase(shard));
+	const found: RowsByName = {};
+	for (const { name } of (await database.listCollections({}, { nameOnly: true }).toArray()) as CollectionInfo[]) {
+		const own = nameOf(name);
+		if (movedName(own) !== null || own === "moves") continue;
+		const rows: Document[] = await database
+			.collection(name)
+			.find({}, { raw: true, sort: { _id: 1 } })
+			.toArray();
+		found[own] = rows.map((bytes) => Buffer.from(bytes as Uint8Array).toString("base64"));
+	}
+	return found;
+}
+
+/** What a move has left behind counts under the name that it had. */
+export function withoutLeft(name: string): string {
+	const moved = movedName(name);
+	return moved?.kind === "left" ? moved.name : name;
+}
