@@ -25,6 +25,8 @@ const RELAY: Suite = { project: "integration", paths: "integration/relay" };
 const erase = (tests: string): Suite => ({ project: "integration", paths: "integration/erase.test", tests });
 const VERDICTS: Suite = { project: "unit", paths: "unit/verdicts" };
 
+const beside = (tests: string): Suite => ({ project: "integration", paths: "integration/move-beside", tests });
+const moving = (tests: string): Suite => ({ project: "integration", paths: "integration/move-shard", tests });
 const archive = (tests: string): Suite => ({ project: "integration", paths: "integration/archive-month", tests });
 
 export const MUTANTS: Mutant[] = [
@@ -408,5 +410,117 @@ export const MUTANTS: Mutant[] = [
 		find: "		await this.#client.connect();\n",
 		replace: "",
 		suite: { project: "integration", paths: "integration/cluster.test", tests: "first asked" },
+	},
+	{
+		name: "a move without its fence",
+		promise: "what is written to a shard between the last look and the switch is not left behind",
+		file: "stores/move-shard.ts",
+		find: "await Promise.all(sources.map((source) => setFence(this.#deps.clusters, source)));",
+		replace: "",
+		suite: beside("stands still at the switch"),
+	},
+	{
+		name: "a move without verification",
+		promise: "a shard is switched to copies that are equal to their sources",
+		file: "stores/move-shard.ts",
+		find: "this.#refuseIfWrong(await copy.verify());",
+		replace: "await copy.verify();",
+		suite: moving("spoiled is refused"),
+	},
+	{
+		name: "a fence lifted by a copy of the map",
+		promise: "a source is freed only when no switch can come any more",
+		file: "stores/move-shard.ts",
+		find: "		await this.#duty.confirm();\n		return this.#place()",
+		replace: "		return this.#place()",
+		suite: beside("stands still at the switch"),
+	},
+	{
+		name: "a move that leaves its source under its name",
+		promise: "whoever has an old map is told by the database",
+		file: "stores/move-shard.ts",
+		find: "			await this.#renameLeft(left);\n",
+		replace: "",
+		suite: moving("moves with all that it holds"),
+	},
+	{
+		name: "a move that takes an archived month's source along",
+		promise: "a month whose archiving was cut off comes to its end",
+		file: "stores/move-shard.ts",
+		find: "		await settleMonths(this.#deps, this.#duty);\n",
+		replace: "",
+		suite: beside("brought to its end before its shard moves"),
+	},
+	{
+		name: "what was left dropped without a look",
+		promise: "the last copy of a shard is never dropped",
+		file: "stores/left.ts",
+		find: "		for (const { name } of found) await mustHaveMoved(deps, duty, name);\n",
+		replace: "",
+		suite: beside("that server may have been replaced"),
+	},
+	{
+		name: "a copy kept that nobody asked for",
+		promise: "a move leaves nothing but the shard at its target",
+		file: "stores/shard-copies.ts",
+		find: "known[of] === uuid && !isFinal",
+		replace: "known[of] !== null && uuid !== null && !isFinal",
+		suite: beside("leaves no copy at the target"),
+	},
+	{
+		name: "a collection made meanwhile left behind",
+		promise: "over midnight and a month's end nothing is left behind",
+		file: "domain/shard-move.ts",
+		find: "	if (strange !== undefined) throw new Outgrown(",
+		replace: '	if (strange === "") throw new Outgrown(',
+		suite: beside("over midnight"),
+	},
+	{
+		name: "a failure forgotten through a fence",
+		promise: "a failure that was redriven is not back after a move",
+		file: "stores/failures.ts",
+		find: "	if (await updateOne(clusters, target, { _id, ...OPEN }, { $set: { forgotten: true } }))\n",
+		replace: "",
+		suite: beside("forgotten inside the fence"),
+	},
+	{
+		name: "an erase that passes over what moves",
+		promise: "a customer who is erased is gone from copies and from what was left, too",
+		file: "domain/erase.ts",
+		find: "holdingOf(holdings, moved?.name ?? name)",
+		replace: 'holdingOf(holdings, moved === null ? name : "")',
+		suite: beside("erased in the middle of a move"),
+	},
+	{
+		name: "a cancel that leaves the copies",
+		promise: "a move that is given up leaves no trace",
+		file: "stores/cancel-move.ts",
+		find: "if (place !== undefined) await dropIncoming(place, left);",
+		replace: "",
+		suite: { project: "integration", paths: "integration/cancel-move" },
+	},
+	{
+		name: "a switch to a cluster that is being retired",
+		promise: "a cluster that is being retired stays empty",
+		file: "domain/shard-move.ts",
+		find: "if (!isOpen(map, to.cluster)) throw",
+		replace: 'if (to.cluster === "") throw',
+		suite: { project: "unit", paths: "unit/shard-move" },
+	},
+	{
+		name: "a plan that nobody has seen",
+		promise: "what is confirmed is what was shown",
+		file: "stores/shard-moves.ts",
+		find: "const plan = await findShown(clusters, confirm, nowMs());",
+		replace: "const plan = await this.plan();",
+		suite: { project: "integration", paths: "integration/shard-moves" },
+	},
+	{
+		name: "more moves at once than allowed",
+		promise: "at most so many shards move at a time, over all movers",
+		file: "domain/runs.ts",
+		find: "return open.filter(isAlive).length < most;",
+		replace: "return open.filter(isAlive).length < most + 1;",
+		suite: { project: "unit", paths: "unit/runs" },
 	},
 ];

@@ -1,5 +1,5 @@
 import type { MapChangeRow } from "../../contracts/shards.ts";
-import { withDuty, withoutDuty, withPlace } from "../../domain/duties.ts";
+import { nextVersion, withDuty, withoutDuty, withPlace } from "../../domain/duties.ts";
 import { describeChange, withGaps } from "../../domain/map-history.ts";
 import { firstMap, withChange } from "../../domain/routing.ts";
 import { withLeft, withMovedShard } from "../../domain/shard-move.ts";
@@ -21,7 +21,11 @@ const place = (tier: "moving" | "archive") => ({ tier, uuid: "x", ...(tier === "
 const moving = withPlace(taken, 2, 1, "alarms_2026_11", place("moving"), NOW) ?? taken;
 const archived = withPlace(moving, 2, 1, "alarms_2026_11", place("archive"), NOW) ?? moving;
 const added = { ...map, version: 9, clusters: { ...map.clusters, c4: { collections: {}, by: "ops" } } };
-const retiring = { ...added, clusters: { ...added.clusters, c4: { collections: {}, retiring: NOW.toISOString() } } };
+const withC4 = (place: object) => ({
+	...added,
+	clusters: { ...added.clusters, c4: { collections: {}, by: "ops", ...place } },
+});
+const retiring = withC4({ retiring: NOW.toISOString(), retiringBy: "olga" });
 
 test.each([
 	["the first map", null, empty, { kind: "set up", what: "4 shards over c0, c1", by: "writer", run: null }],
@@ -70,8 +74,20 @@ test.each([
 		{ kind: "archived", what: "shard 2 alarms_2026_11: moving to archive on a0" },
 	],
 	["a cluster that came", map, added, { kind: "cluster", what: "c4 was added", by: "ops" }],
-	["a cluster that is to go", added, retiring, { kind: "cluster", what: "c4 is being retired" }],
-	["a cluster that went", retiring, map, { kind: "cluster", what: "c4 was retired" }],
+	["a cluster that is to go", added, retiring, { kind: "cluster", what: "c4 is being retired", by: "olga" }],
+	["a cluster that went", retiring, map, { kind: "cluster", what: "c4 was retired", by: "olga" }],
+	[
+		"a cluster that has moved",
+		withC4({ uri: "mongodb://here/" }),
+		withC4({ uri: "mongodb://there/" }),
+		{ kind: "cluster", what: "c4 has another address", by: "writer" },
+	],
+	[
+		"a version that changes nothing",
+		taken,
+		nextVersion(taken, NOW),
+		{ kind: "duty", what: expect.stringContaining("made sure that its duty stands") },
+	],
 ])("%s is told by the two versions of the map", (_name, before, next, told) => {
 	expect(describeChange(before, next, "writer")).toMatchObject({ version: next.version, ...told });
 });

@@ -71,15 +71,16 @@ describe("a run on record", () => {
 	});
 });
 
-test("erases come first, then the oldest month", () => {
+test("what is given up comes first, then erases, then the oldest month", () => {
 	const some = [
 		run({ id: "b", month: "2026_09", shard: 0 }),
 		run({ id: "a", month: "2026_08", shard: 9 }),
 		run({ id: "drop", kind: "drop", month: "2025_11", shard: 9 }),
 		run({ id: "erase", kind: "erase", month: null, shard: 9 }),
+		run({ id: "given up", kind: "move", month: null, shard: 9, canceling: true }),
 		run({ id: "first", month: "2026_08", shard: 1 }),
 	];
-	expect(some.sort(byUrgency).map(({ id }) => id)).toEqual(["erase", "drop", "first", "a", "b"]);
+	expect(some.sort(byUrgency).map(({ id }) => id)).toEqual(["given up", "erase", "drop", "first", "a", "b"]);
 });
 
 describe("a run whose work ended with", () => {
@@ -138,6 +139,7 @@ describe("moves of shards", () => {
 		]);
 		// Nobody has written of them for a minute: their processes are gone.
 		expect(may(move("c"), 2, 61_000)).toBe(true);
+		expect(may(move("c", { canceling: true }), 1)).toBe(true);
 	});
 
 	test("tell the time that copying and comparing will still take, at the pace of late", () => {
