@@ -2,11 +2,13 @@ import type { ServiceBroker } from "moleculer";
 import type { Run } from "../../contracts/archive.ts";
 import { exitCodeOf } from "../../domain/audit.ts";
 import { userHash } from "../../domain/ids.ts";
+import { MARGIN_MS } from "../../domain/low-watermark.ts";
 import type { HasRuns } from "../../mixins/runs.mixin.ts";
 import { audit } from "../../stores/audit.ts";
 import { lastDays } from "../../stores/audit-runner.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { eventually } from "../support/eventually.ts";
+import { TestQueue } from "../support/queue.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
@@ -16,6 +18,7 @@ import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 const GONE = "u-to-erase";
 let system: TestSystem;
 let shards: TestShards;
+let queue: TestQueue;
 let ops: ServiceBroker;
 let operator: Rest;
 let producer: Rest;
@@ -23,12 +26,14 @@ let producer: Rest;
 beforeAll(async () => {
 	system = await startSystem({ ARCHIVE_EVERY_MINUTES: "0", LOGICAL_SHARDS: "4" });
 	shards = new TestShards(system.servers);
+	queue = await TestQueue.open(system.servers.nats.url);
 	ops = await system.run("gateway,alarm.create,alarm.query,shard.router,archive.mover");
 	operator = restClient(urlOf(ops), system.keys.opsKey);
 	producer = restClient(urlOf(ops), system.keys.producerKey);
 	await eventually(async () => (await operator("GET", "/v1/ops/archive/runs")).status === 200, "the record of runs");
 });
 afterAll(async () => {
+	await queue?.close();
 	await shards?.close();
 	await system?.stop();
 });
@@ -50,6 +55,18 @@ const untilIs = (id: string, state: Run["state"]) =>
 	eventually(async () => [await runOf(id)].find((run) => run.state === state), `${id} ${state}`, 100_000);
 const records = () => shards.cluster("c0").db("alarm_meta").collection<{ _id: string; customer?: object }>("runs");
 const stop = () => operator("POST", "/v1/ops/archive/stop", {});
+/** All that was posted has been stored, as only the test knows: workers say so by themselves some ten seconds later. */
+const sayArrived = () =>
+	shards
+		.cluster("c0")
+		.db("alarm_meta")
+		.collection<{ _id: string }>("documents")
+		.updateOne({ _id: "low-watermark" }, { $set: { atMs: Date.now() } }, { upsert: true });
+/** As if the erase had been asked for a while ago: it need not be waited until it was. */
+const backdate = (id: string) =>
+	records().updateOne({ _id: id }, [
+		{ $set: { "customer.startedAtMs": { $subtract: ["$customer.startedAtMs", 2 * MARGIN_MS] } } },
+	]);
 /** Whatever a document or an answer could say of the customer. */
 const tellsOfCustomer = (what: unknown) => {
 	const text = JSON.stringify(what);
@@ -104,6 +121,9 @@ describe("an erase with alarms in the queue", () => {
 
 	test("removes them once they have arrived, and then does not know itself whom it erased", async () => {
 		await system.run("alarm.consume");
+		await eventually(async () => (await queue.left()) === 0, "the lanes empty");
+		await backdate(run.id);
+		await sayArrived();
 		const done = await untilIs(run.id, "done");
 		expect(done).toMatchObject({ step: "swept again", reason: null, removed: { alarms: 3, keys: 1, ledger: 3 } });
 		expect(done).not.toHaveProperty("waitingSince");
@@ -117,6 +137,7 @@ describe("an erase with alarms in the queue", () => {
 		expect(await shards.all("keys_")).toEqual([]);
 		const clusters = new Clusters(system.config);
 		try {
+			await sayArrived();
 			const report = await audit({ clusters, ...lastDays(1, Date.now()), waitMs: 60_000 });
 			expect(report).toMatchObject({ ids: 1, erased: 3, slots: { stored: 1 }, wrong: [] });
 			expect(exitCodeOf(report)).toBe(0);

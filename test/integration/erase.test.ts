@@ -25,6 +25,7 @@ import {
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { configOf, startServers, type TestServers } from "../support/servers.ts";
+import { TestShards } from "../support/shards.ts";
 
 let servers: TestServers;
 let clusters: Clusters;
@@ -295,7 +296,8 @@ describe("a reconciliation that runs at the same time", () => {
 		});
 		const service = new Map([...clusters.service].map(([name, cluster]) => [name, watched(cluster)]));
 		const at = (name: string) => service.get(name) ?? clusters.at(name);
-		return { service, archive: clusters.archive, meta: clusters.meta, at } as unknown as Clusters;
+		const learn = () => undefined;
+		return { service, archive: clusters.archive, meta: clusters.meta, at, learn } as unknown as Clusters;
 	};
 
 	test("does not call missing what was erased between its row and its slot", async () => {
@@ -357,7 +359,9 @@ describe("an erase that is cut off", () => {
 		expect(
 			(await system.everything())[`${(await home()).cluster}/${shardDatabase((await home()).shard)}.users`],
 		).toHaveLength(1);
-		await eventually(() => erase().then(() => true), "the lease over");
+		const shards = new TestShards(servers);
+		await shards.endLease((await home()).shard).finally(() => shards.close());
+		await erase();
 		expect(await system.everything()).toEqual(before);
 		await expect(finish(first)).rejects.toThrow();
 	});

@@ -128,7 +128,7 @@ test("a mover that is killed after any of its steps is followed by one that goes
 		await mover.kill();
 		await shards.endLease(shard);
 	}
-	await startMover(servers, { shard, to: "c1" }).finish();
+	await move("c1");
 	await expectMoved(before);
 });
 
@@ -139,7 +139,7 @@ describe("a mover that is frozen, and wakes after another has taken over, does n
 		await sleeper.until(step);
 		await freeze(sleeper.pid);
 		await shards.endLease(shard);
-		await startMover(servers, { shard, to: "c1" }).finish();
+		await move("c1");
 		const place = await placeNow();
 		thaw(sleeper.pid);
 		expect(await sleeper.finish()).toBe("end DutyLost");

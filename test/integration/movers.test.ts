@@ -6,6 +6,7 @@ import { addMonths, monthEndMs, monthOf, monthStartMs } from "../../domain/perio
 import { toRow } from "../../domain/rows.ts";
 import { newRun } from "../../domain/runs.ts";
 import type { HasRuns } from "../../mixins/runs.mixin.ts";
+import { archiveMonth } from "../../stores/archive-month.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { takeDuty } from "../../stores/duty.ts";
 import { publishLowWatermark } from "../../stores/low-watermark.ts";
@@ -133,7 +134,11 @@ describe("a run whose process", () => {
 
 	test("is heard of also while it compares, so that no other mover takes it for dead", async () => {
 		const id = archiveId(1, FIRST);
-		await ask(second.operator, { month: FIRST, shard: 1, rate: 100 });
+		// Copied already: what is left is to compare it, at this rate for longer than until the next sign of life.
+		for await (const step of archiveMonth(moveDeps(clusters, "by-hand"), { run: id, shard: 1, month: FIRST })) {
+			if (step === "caught up") break;
+		}
+		await ask(second.operator, { month: FIRST, shard: 1, rate: 10 });
 		const first = await eventually(async () => {
 			const run = await records().findOne({ _id: id });
 			return run?.step === "caught up" ? run : null;
@@ -149,7 +154,7 @@ describe("a run whose process", () => {
 
 	test("works beside another: each run is done once, by whichever has its shard", async () => {
 		first = await moverProcess("mover-4");
-		const { begun } = await ask(first.operator, { rate: 800 });
+		const { begun } = await ask(first.operator, { rate: 1_600 });
 		expect(begun).toHaveLength(MONTHS.length * SHARDS - 2);
 		for (const { id } of begun) await untilIs(id, "done");
 		const done = await records()
