@@ -1,5 +1,7 @@
+import type { Run as ArchiveRun } from "../../contracts/archive.ts";
 import { MOVE_STEPS, type MoveStep } from "../../stores/move-shard.ts";
 import { eventually } from "../support/eventually.ts";
+import type { NodeId } from "../support/fault-system.ts";
 import { type MoverProcess, startMover } from "../support/movers.ts";
 import type { Counted, Run, Scenario } from "../support/scenario.ts";
 
@@ -7,8 +9,9 @@ import type { Counted, Run, Scenario } from "../support/scenario.ts";
 
 const NAMES = ["c0", "c1"] as const;
 const LEASE_MS = 1_500;
-const SYSTEM: Scenario["system"] = {
-	nodes: ["create-1", "query-1", "consume-1", "router-1"],
+const NODES: NodeId[] = ["create-1", "query-1", "consume-1", "router-1"];
+const SYSTEM = {
+	nodes: NODES,
 	env: { LOGICAL_SHARDS: "4" },
 };
 
@@ -81,4 +84,53 @@ const FROZEN: Scenario = {
 	judge: expectNobodyNoticed,
 };
 
-export const MOVE_SCENARIOS: Scenario[] = [KILLED, FROZEN];
+const SHARDS = [0, 1, 2, 3];
+/** At so many rows per second the moves go on for minutes. */
+const SLOW = 5;
+
+async function runOf({ system }: Run, id: NodeId, shard: number, to: string): Promise<ArchiveRun> {
+	return (await system.operator(id)("GET", `/v1/ops/archive/runs/move-s0${shard}-${to}`)).body;
+}
+
+/** Asks for every shard to be on the other cluster, slowly; tells where each goes. */
+async function askForMoves(run: Run): Promise<string[]> {
+	const targets = await Promise.all(
+		SHARDS.map(async (shard) => ((await clusterOf(run, shard)) === "c0" ? "c1" : "c0")),
+	);
+	for (const [shard, to] of targets.entries()) {
+		const body = { to, rate: SLOW };
+		const { status } = await run.system.operator("mover-1")("POST", `/v1/ops/shards/${shard}/move`, body);
+		expect(status).toBe(202);
+	}
+	return targets;
+}
+
+const MOVER_KILLED: Scenario = {
+	name: "one of two processes with movers killed in the middle of its moves: the other one brings them to their end",
+	done: "two mover processes, four shards asked to move, two at a time; the process that has a move in hand kill -9; the rate raised at the other one",
+	system: { ...SYSTEM, nodes: [...NODES, "mover-1", "mover-2"] },
+	async inject(run) {
+		const { system, load } = run;
+		await load.acceptedMore(300);
+		const targets = await askForMoves(run);
+		const isCopying = ({ state, rows }: ArchiveRun) => state === "running" && rows.total > 0;
+		const found = await eventually(async () => {
+			const all = await Promise.all(targets.map((to, shard) => runOf(run, "mover-1", shard, to)));
+			return all.find(isCopying);
+		}, "a move under way");
+		const [dead, alive] =
+			found.node === "mover-1" ? (["mover-1", "mover-2"] as const) : (["mover-2", "mover-1"] as const);
+		await system.node(dead).kill();
+		await load.acceptedMore(100);
+		for (const shard of SHARDS)
+			await system.operator(alive)("POST", `/v1/ops/shards/${shard}/resume`, { rate: 1_000_000 });
+		for (const [shard, to] of targets.entries()) {
+			const isDone = async () => (await runOf(run, alive, shard, to)).state === "done";
+			await eventually(isDone, `shard ${shard} moved by ${alive}`, 120_000);
+			expect(await clusterOf(run, shard)).toBe(to);
+		}
+	},
+	judge: expectNobodyNoticed,
+};
+
+export const MOVE_SCENARIOS: Scenario[] = [KILLED, FROZEN, MOVER_KILLED];

@@ -24,6 +24,7 @@ const SERVICES = {
 	query: "gateway,alarm.query",
 	consume: "alarm.consume",
 	router: "gateway,shard.router",
+	mover: "gateway,archive.mover",
 } as const;
 type Kind = keyof typeof SERVICES;
 export type NodeId = `${Kind}-${number}`;
@@ -145,6 +146,11 @@ export class FaultSystem {
 	producers(): Rest[] {
 		const edges = [...this.#nodes].filter(([id]) => id.startsWith("create-"));
 		return edges.map(([, { process }]) => restClient(process.now.url, this.keys.producerKey, PATIENCE_MS));
+	}
+
+	/** At the gateway of this node. */
+	operator(id: NodeId): Rest {
+		return restClient(this.node(id).now.url, this.keys.opsKey, PATIENCE_MS);
 	}
 
 	async customer(id: NodeId, userId: string): Promise<Rest> {
