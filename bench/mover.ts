@@ -46,23 +46,26 @@ const deps: MoveDeps = {
 
 interface Work {
 	shard: number;
+	/** Of a whole shard. */
+	to?: string;
 	rowsPerSecond?: number;
 }
 
 async function timesOf(
-	{ shard, rowsPerSecond }: Work,
+	{ shard, to, rowsPerSecond }: Work,
 	begin: (deps: MoveDeps) => AsyncGenerator<ArchiveStep | MoveStep>,
 ): Promise<StepTimes> {
-	const pace = rowsPerSecond === undefined ? deps.pace : await heldPace(shard, rowsPerSecond);
+	const pace = rowsPerSecond === undefined ? deps.pace : await heldPace(shard, to, rowsPerSecond);
 	const startMs = performance.now();
 	const times: StepTimes = {};
 	for await (const step of begin({ ...deps, pace })) times[step] = performance.now() - startMs;
 	return times;
 }
 
-async function heldPace(shard: number, rowsPerSecond: number): Promise<MoveDeps["pace"]> {
+async function heldPace(shard: number, to: string | undefined, rowsPerSecond: number): Promise<MoveDeps["pace"]> {
 	const { cluster } = shardPlace(await newestMap(clusters), shard);
-	const pace = new MovePace(clusters.at(cluster), rowsPerSecond, never);
+	const both = [cluster, ...(to === undefined ? [] : [to])].map((name) => clusters.at(name));
+	const pace = new MovePace(both, rowsPerSecond, never);
 	return async (rows) => {
 		while (isHeld) await sleep(GATE_MS);
 		await pace.rows(rows);

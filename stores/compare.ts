@@ -8,7 +8,7 @@ import { type RawRow, rawId, readRaw, readRawByIds } from "./raw-rows.ts";
  * name. Counts would pass when one row is missing and another doubled (facts.md 15).
  */
 
-const CHUNK = 2_000;
+const CHUNK = 500;
 /** More than that is no matter of single rows. */
 const MOST_DIFFERENT = 1_000;
 

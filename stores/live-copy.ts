@@ -30,10 +30,14 @@ export interface WrongRows {
 	ids: Buffer[];
 }
 
-const CHUNK = 2_000;
+/** So small that whoever reads meanwhile does not wait for it: a server inserts it in some 5 ms. */
+const CHUNK = 500;
 /** Fewer changes than that in one round: the rest can be caught up inside the fence. */
 const FEW = 500;
 const ROUNDS = 20;
+
+/** By collection: ids that have changed. */
+type Changed = Map<string, Map<string, Buffer>>;
 
 export class LiveCopy {
 	readonly #deps: CopyDeps;
@@ -41,8 +45,8 @@ export class LiveCopy {
 	readonly #row: MoveRow;
 	readonly #feed: ChangeFeed;
 	readonly #pairs: Pair[];
-	/** By collection: ids that have changed since its last whole comparison began. */
-	readonly #changed = new Map<string, Map<string, Buffer>>();
+	/** Since they were compared last. */
+	#changed: Changed = new Map();
 
 	constructor(deps: CopyDeps, moves: Target, row: MoveRow, feed: ChangeFeed, pairs: Pair[]) {
 		this.#deps = deps;
@@ -79,12 +83,25 @@ export class LiveCopy {
 			const ids = await this.#verifyPair(pair, paced);
 			if (ids.length > 0) wrong.push({ collection: pair.source.collection, ids });
 		}
-		return wrong;
+		return wrong.length > 0 ? wrong : await this.#verifyRecent();
+	}
+
+	/** What has changed during a comparison that took minutes, compared until little is left to be compared inside the fence. */
+	async #verifyRecent(): Promise<WrongRows[]> {
+		for (let round = 1; round <= ROUNDS && this.#countChanged() >= FEW; round++) {
+			const changed = this.#changed;
+			this.#changed = new Map();
+			const different = await this.#differing(({ source }) => source, changed);
+			await this.catchUpOnce();
+			const wrong = different.map((one) => this.#unexplained(one)).filter(({ ids }) => ids.length > 0);
+			if (wrong.length > 0) return wrong;
+		}
+		return [];
 	}
 
 	/** Of the rows that have changed since the comparison: those that differ. With the fence up there may be none. */
 	async verifyChanged(): Promise<WrongRows[]> {
-		return this.#differing(({ source }) => source);
+		return this.#differing(({ source }) => source, this.#changed);
 	}
 
 	/** After the sources were renamed: copies what was written while a fence was not up, and tells how many rows that was. */
@@ -92,7 +109,7 @@ export class LiveCopy {
 		for (const { source } of this.#pairs) await this.#feed.untilRenamed(source.collection);
 		this.#changed.clear();
 		const many = await this.#copyChanged(awayOf);
-		const [wrong] = await this.#differing(awayOf);
+		const [wrong] = await this.#differing(awayOf, this.#changed);
 		if (wrong !== undefined) throw new Error(`late rows of ${wrong.collection} did not reach their copy`);
 		return many;
 	}
@@ -107,21 +124,31 @@ export class LiveCopy {
 			this.#changed.delete(pair.source.collection);
 			const { different, complete } = await compareAll(this.#deps.clusters, [pair.source, pair.copy], paced);
 			await this.catchUpOnce();
-			const changed = this.#changedOf(pair);
-			const wrong = different.filter((id) => !changed.has(id.toString("latin1")));
-			if (complete || wrong.length > 0) return wrong;
+			const { ids } = this.#unexplained({ collection: pair.source.collection, ids: different });
+			if (complete || ids.length > 0) return ids;
 			if (tries === ROUNDS) throw new Error(`${pair.source.collection} changes faster than it can be compared`);
 		}
 	}
 
-	async #differing(from: (pair: Pair) => Target): Promise<WrongRows[]> {
+	/** Without those that have changed meanwhile. */
+	#unexplained({ collection, ids }: WrongRows): WrongRows {
+		const changed = this.#changed.get(collection);
+		return { collection, ids: ids.filter((id) => !changed?.has(id.toString("latin1"))) };
+	}
+
+	async #differing(from: (pair: Pair) => Target, changed: Changed): Promise<WrongRows[]> {
 		const wrong: WrongRows[] = [];
 		for (const pair of this.#pairs) {
-			const sides: [Target, Target] = [from(pair), pair.copy];
-			const ids = await compareIds(this.#deps.clusters, sides, [...this.#changedOf(pair).values()]);
-			if (ids.length > 0) wrong.push({ collection: pair.source.collection, ids });
+			const { collection } = pair.source;
+			const some = [...(changed.get(collection)?.values() ?? [])];
+			const ids = await compareIds(this.#deps.clusters, [from(pair), pair.copy], some);
+			if (ids.length > 0) wrong.push({ collection, ids });
 		}
 		return wrong;
+	}
+
+	#countChanged(): number {
+		return [...this.#changed.values()].reduce((sum, { size }) => sum + size, 0);
 	}
 
 	async #copyChanged(from: (pair: Pair) => Target): Promise<number> {

@@ -5,17 +5,20 @@ import { type Flow, flowed, nextTurn, type Pace } from "../domain/pace.ts";
 import type { Cluster } from "./cluster.ts";
 import { MAP_ID } from "./routing-map.ts";
 
-/** How fast a mover may read: so many rows per second, and slower while the cluster's readers are held up. */
+/** What was not read while others were held up is made up for by so much at once; more would hold them up again. */
+const CATCH_UP_MS = 100;
+
+/** How fast a mover may read: so many rows per second, and slower while the readers of a cluster that it works on are held up. */
 export class MovePace {
-	readonly #cluster: Cluster;
+	readonly #clusters: Cluster[];
 	readonly #signal: AbortSignal;
 	#pace: Pace;
 	#hurry = new AbortController();
-	#pulse: Pulse = NO_PULSE;
+	readonly #pulses = new Map<Cluster, Pulse>();
 	#flow: Flow = { perSecond: null, atMs: performance.now() };
 
-	constructor(cluster: Cluster, rowsPerSecond: number, signal: AbortSignal) {
-		this.#cluster = cluster;
+	constructor(clusters: Cluster[], rowsPerSecond: number, signal: AbortSignal) {
+		this.#clusters = clusters;
 		this.#signal = signal;
 		// Nothing is saved up: a second of rows at once is what readers would feel.
 		this.#pace = { perSecond: rowsPerSecond, nextAtMs: performance.now() };
@@ -41,7 +44,9 @@ export class MovePace {
 	}
 
 	async #giveWay(count: number): Promise<void> {
-		const { waitMs, taken } = nextTurn(this.#pace, performance.now(), count);
+		const nowMs = performance.now();
+		const nextAtMs = Math.max(this.#pace.nextAtMs, nowMs - CATCH_UP_MS);
+		const { waitMs, taken } = nextTurn({ ...this.#pace, nextAtMs }, nowMs, count);
 		this.#pace = taken;
 		await this.#wait(waitMs);
 		for (let slow = 1; await this.#isSlow(); slow++) {
@@ -60,12 +65,16 @@ export class MovePace {
 
 	/** By a read of one small row. A cluster that does not answer is for the work itself to find out. */
 	async #isSlow(): Promise<boolean> {
+		return (await Promise.all(this.#clusters.map((cluster) => this.#isSlowAt(cluster)))).includes(true);
+	}
+
+	async #isSlowAt(cluster: Cluster): Promise<boolean> {
 		const askedMs = performance.now();
 		const filter = { _id: MAP_ID };
 		const tiny = { find: "documents", filter, projection: { _id: 1 }, limit: 1, singleBatch: true };
-		if ((await this.#cluster.read(CLUSTER_DATABASE, tiny).catch(() => null)) === null) return false;
-		const { pulse, isSlow } = feel(this.#pulse, performance.now() - askedMs);
-		this.#pulse = pulse;
+		if ((await cluster.read(CLUSTER_DATABASE, tiny).catch(() => null)) === null) return false;
+		const { pulse, isSlow } = feel(this.#pulses.get(cluster) ?? NO_PULSE, performance.now() - askedMs);
+		this.#pulses.set(cluster, pulse);
 		return isSlow;
 	}
 }

@@ -100,7 +100,12 @@ export class RunWork {
 	async #tools(): Promise<Tools> {
 		const { clusters, runs } = this.#deps;
 		const source = clusters.at((await newestMap(clusters)).shards[this.#run.shard]?.cluster ?? "");
-		const pace = new MovePace(source, this.#rateOf(this.#run), this.#halt.signal);
+		const target = clusters.service.get(this.#run.to ?? "");
+		const pace = new MovePace(
+			target === undefined ? [source] : [source, target],
+			this.#rateOf(this.#run),
+			this.#halt.signal,
+		);
 		this.#pace = pace;
 		return {
 			...this.#deps,

@@ -38,7 +38,7 @@ async function onCluster({ system }: Run, name: string): Promise<(shard: number)
 	return (shard) => shards[shard]?.cluster === name;
 }
 
-export const FENCED: Scenario = {
+const FENCED: Scenario = {
 	name: "batches over two fenced shards: these are parked, the others go on",
 	done: "two shards, one on each cluster, reject every write (collMod) while batches over all shards come in",
 	async inject(run) {

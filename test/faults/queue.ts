@@ -17,7 +17,7 @@ function expectOutboxUsed(counted: Counted): void {
 	expect(counted.viaOutbox).toBeGreaterThan(0);
 }
 
-export const NATS_KILLED: Scenario = {
+const NATS_KILLED: Scenario = {
 	name: "nats-server killed under load: nobody notices",
 	done: "nats-server: kill -9 under load, away for two seconds",
 	async inject({ system, load, last }) {

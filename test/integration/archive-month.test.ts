@@ -262,7 +262,8 @@ test("a copy that was begun stays where it is when there are more archive cluste
 });
 
 describe("a mover that is frozen, and wakes after another has taken over, does no harm", () => {
-	test.each(["taken", "copied", "verified", "fenced", "drained", "switched", "renamed"])("after: %s", async (step) => {
+	// After each of the others: test/faults/frozen.test.ts.
+	test.each(["verified", "switched"])("after: %s", async (step) => {
 		const before = await atSource();
 		const sleeper = startMover(servers, { shard, month: MONTH });
 		await sleeper.until(step);

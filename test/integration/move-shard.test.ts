@@ -133,7 +133,8 @@ test("a mover that is killed after any of its steps is followed by one that goes
 });
 
 describe("a mover that is frozen, and wakes after another has taken over, does no harm", () => {
-	test.each(["taken", "copied", "fenced", "drained", "switched", "renamed"])("after: %s", async (step) => {
+	// After each of the others: test/faults/frozen.test.ts.
+	test.each(["drained", "switched"])("after: %s", async (step) => {
 		const before = await rowsOn("c0");
 		const sleeper = startMover(servers, { shard, to: "c1" });
 		await sleeper.until(step);

@@ -1,4 +1,4 @@
-import type { CollectionInfo, Document } from "mongodb";
+import type { Collection, CollectionInfo, Document } from "mongodb";
 import { movedName, shardDatabase } from "../../domain/holdings.ts";
 import type { TestShards } from "./shards.ts";
 
@@ -17,13 +17,15 @@ export async function rowsOn(
 	for (const { name } of (await database.listCollections({}, { nameOnly: true }).toArray()) as CollectionInfo[]) {
 		const own = nameOf(name);
 		if (movedName(own) !== null || own === "moves") continue;
-		const rows: Document[] = await database
-			.collection(name)
-			.find({}, { raw: true, sort: { _id: 1 } })
-			.toArray();
-		found[own] = rows.map((bytes) => Buffer.from(bytes as Uint8Array).toString("base64"));
+		found[own] = await rawRows(database.collection(name));
 	}
 	return found;
+}
+
+/** As they are stored, in the order of their ids. */
+export async function rawRows(collection: Collection): Promise<string[]> {
+	const rows: Document[] = await collection.find({}, { raw: true, sort: { _id: 1 } }).toArray();
+	return rows.map((bytes) => Buffer.from(bytes as Uint8Array).toString("base64"));
 }
 
 /** What a move has left behind counts under the name that it had. */
