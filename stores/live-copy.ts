@@ -31,7 +31,7 @@ export interface WrongRows {
 }
 
 /** So small that whoever reads meanwhile does not wait for it: a server inserts it in some 5 ms. */
-const CHUNK = 500;
+export const COPY_CHUNK = 500;
 /** Fewer changes than that in one round: the rest can be caught up inside the fence. */
 const FEW = 500;
 const ROUNDS = 20;
@@ -172,7 +172,7 @@ export class LiveCopy {
 
 async function copyMissing(deps: CopyDeps, pair: Pair): Promise<void> {
 	const { clusters, pace, mustHold, onRows } = deps;
-	const readAfter = (after: Buffer | null): Promise<RawRow[]> => readRaw(clusters, pair.source, after, CHUNK);
+	const readAfter = (after: Buffer | null): Promise<RawRow[]> => readRaw(clusters, pair.source, after, COPY_CHUNK);
 	for (let next = readAfter(await lastCopied(deps, pair.copy)); ; ) {
 		const rows = await next;
 		const last = rows.at(-1);
@@ -200,8 +200,8 @@ export async function recopy(
 	to: Target,
 	ids: Buffer[],
 ): Promise<void> {
-	for (let at = 0; at < ids.length; at += CHUNK) {
-		const some = ids.slice(at, at + CHUNK);
+	for (let at = 0; at < ids.length; at += COPY_CHUNK) {
+		const some = ids.slice(at, at + COPY_CHUNK);
 		const rows = await readRawByIds(clusters, from, some);
 		mustHold();
 		await replaceRaw(clusters, to, some, rows);

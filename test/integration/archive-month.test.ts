@@ -12,6 +12,7 @@ import type { Cluster } from "../../stores/cluster.ts";
 import { Clusters } from "../../stores/clusters.ts";
 import { dropMonth } from "../../stores/drop-month.ts";
 import { liftDeadFences, setFence } from "../../stores/fence.ts";
+import { COPY_CHUNK } from "../../stores/live-copy.ts";
 import { newestMap } from "../../stores/map-change.ts";
 import { readRaw } from "../../stores/raw-rows.ts";
 import { insertInto, updateOne } from "../../stores/shard-command.ts";
@@ -24,7 +25,7 @@ import { TestShards } from "../support/shards.ts";
 
 const MONTH = addMonths(monthOf(Date.now()), -4);
 /** More than one chunk. */
-const MANY = { customers: 60, each: 45 };
+const MANY = { customers: 20, each: 40 };
 
 let servers: TestServers;
 let clusters: Clusters;
@@ -228,7 +229,7 @@ test("a copy that was cut off goes on behind its last row", async () => {
 			copied = done;
 		},
 	});
-	expect(copied).toBe(rows.length - 2_000);
+	expect(copied).toBe(rows.length - COPY_CHUNK);
 	await expectArchived(before);
 });
 
@@ -257,7 +258,7 @@ test("a copy that was begun stays where it is when there are more archive cluste
 		copied = done;
 	};
 	await archive({ clusters: more, onProgress }).finally(() => more.close());
-	expect(copied).toBe(rows.length - 2_000);
+	expect(copied).toBe(rows.length - COPY_CHUNK);
 	await expectArchived(before);
 });
 

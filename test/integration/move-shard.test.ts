@@ -21,7 +21,7 @@ import { TestShards } from "../support/shards.ts";
 
 const MONTH = addMonths(monthOf(Date.now()), -1);
 const SHARDS = 32;
-const MANY = { customers: 60, each: 90 };
+const MANY = { customers: 20, each: 40 };
 
 let servers: TestServers;
 let clusters: Clusters;

@@ -85,7 +85,7 @@ const copiesOf = async (of = shard) =>
 		({ name }) => movedName(name)?.kind === "incoming",
 	);
 
-/** The next chunk would take a quarter of an hour. */
+/** The next chunk would take minutes. */
 const SLOW = 2;
 /** A move that has copied something, and goes on so slowly that it stays there. */
 async function halfway(): Promise<void> {
