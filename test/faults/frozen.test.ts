@@ -15,7 +15,7 @@ import { TestShards } from "../support/shards.ts";
 /** Movers that are frozen behind each of their steps, and wake after another has brought their work to its end. */
 
 const MONTH = addMonths(monthOf(Date.now()), -1);
-const SHARDS = 52;
+const SHARDS = 64;
 /** Behind the last one there is nothing more to do. */
 const beforeTheLast = <S>(steps: readonly S[]) => steps.slice(0, -1);
 
