@@ -2,12 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { readConfig } from "../config.ts";
 import type { Month } from "../domain/periods.ts";
 import { shardPlace } from "../domain/routing.ts";
-import { type ArchiveStep, archiveMonth, type MoveDeps } from "../stores/archive-month.ts";
+import { archiveMonth } from "../stores/archive-month.ts";
 import { dropAway } from "../stores/away.ts";
 import { Clusters } from "../stores/clusters.ts";
 import { newestMap } from "../stores/map-change.ts";
 import { MovePace } from "../stores/move-pace.ts";
-import { type MoveStep, moveShard } from "../stores/move-shard.ts";
+import { moveShard } from "../stores/move-shard.ts";
+import type { MoveDeps, MoveStep } from "../stores/moving.ts";
 import { answer, ready } from "./answering.ts";
 
 // The mover's deeds in a process of their own, as the service runs them.
@@ -24,7 +25,7 @@ export type MoverQuestion =
 	/** Rows that were copied or compared so far. */
 	| { kind: "rows" };
 
-export type StepTimes = Partial<Record<ArchiveStep | MoveStep, number>>;
+export type StepTimes = Partial<Record<MoveStep, number>>;
 
 const config = readConfig(JSON.parse(process.argv[2] ?? "{}") as Record<string, string>);
 const clusters = new Clusters(config);
@@ -53,7 +54,7 @@ interface Work {
 
 async function timesOf(
 	{ shard, to, rowsPerSecond }: Work,
-	begin: (deps: MoveDeps) => AsyncGenerator<ArchiveStep | MoveStep>,
+	begin: (deps: MoveDeps) => AsyncGenerator<MoveStep>,
 ): Promise<StepTimes> {
 	const pace = rowsPerSecond === undefined ? deps.pace : await heldPace(shard, to, rowsPerSecond);
 	const startMs = performance.now();

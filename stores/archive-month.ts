@@ -1,19 +1,17 @@
-import type { Run } from "../contracts/archive.ts";
 import type { CollectionPlace } from "../contracts/routing.ts";
 import { withPlace } from "../domain/duties.ts";
 import { alarmsOf, awayOf, monthOfCollection, shardDatabase } from "../domain/holdings.ts";
-import { showId } from "../domain/ids.ts";
 import { type Month, monthOf } from "../domain/periods.ts";
 import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
 import { type CopyPlace, findLeftovers, type Leftover } from "./archive-copies.ts";
-import { FeedLost } from "./change-feed.ts";
 import { compareAll } from "./compare.ts";
-import { type DutyDeps, DutyLost, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
+import { DutyLost, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
 import { liftFence, setFence } from "./fence.ts";
-import { recopy, type WrongRows } from "./live-copy.ts";
+import { recopy } from "./live-copy.ts";
 import { changeMap } from "./map-change.ts";
 import { MonthCopy } from "./month-copy.ts";
 import { endMove, type MoveRow, movesOf, readMove } from "./moves.ts";
+import { begunAnew, type MoveDeps, MoveRefused, type MoveStep, paceOfComparing, refuseIfWrong } from "./moving.ts";
 import { CopyGone, renameCollection } from "./rename.ts";
 import { isMoved } from "./shard-command.ts";
 
@@ -21,19 +19,6 @@ import { isMoved } from "./shard-command.ts";
  * Brings one shard's month from the service tier into the archive, while it is read and written. Cut off anywhere, it goes on when it is
  * called again; the source is dropped much later (`away.ts`), and only after it was found equal to the copy.
  */
-
-export interface MoveDeps extends DutyDeps {
-	/** Waits until so many more rows may be read; throws to end the run. */
-	pace: (rows: number) => Promise<void>;
-	onProgress: (progress: Progress) => void;
-	/** Hears of troubles that pass. */
-	onError: (error: unknown) => void;
-}
-
-export interface Progress extends Partial<Run["rows"]> {
-	/** Of `done`, what an earlier attempt had copied. */
-	before?: number;
-}
 
 export interface MonthWork {
 	run: string;
@@ -43,62 +28,10 @@ export interface MonthWork {
 	fresh?: boolean;
 }
 
-export const ARCHIVE_STEPS = [
-	"taken",
-	"copied",
-	"caught up",
-	"verified",
-	"fenced",
-	"drained",
-	"switched",
-	"renamed",
-	"settled",
-] as const;
-export type ArchiveStep = (typeof ARCHIVE_STEPS)[number];
-
-export type RefusalCode =
-	| "CLUSTER_RETIRING"
-	| "CLUSTER_UNKNOWN"
-	| "COPY_DIFFERS"
-	| "FENCE_LIFTED"
-	| "MONTH_DROPPED"
-	| "MONTH_TOO_YOUNG"
-	| "MONTH_UNKNOWN"
-	| "NOT_ARCHIVED"
-	| "NOT_DUE"
-	| "TARGET_NOT_EMPTY";
-
-/** Not to be tried again by itself: somebody has to look. */
-export class MoveRefused extends Error {
-	override readonly name = "MoveRefused";
-	readonly code: RefusalCode;
-	constructor(code: RefusalCode, message: string) {
-		super(message);
-		this.code = code;
-	}
-}
-
 /** One step at a time, each yielded when it is done. @throws {ShardBusy} {DutyLost} {MoveRefused}, and outages: then try again. */
-export async function* archiveMonth(deps: MoveDeps, work: MonthWork): AsyncGenerator<ArchiveStep, void, void> {
+export async function* archiveMonth(deps: MoveDeps, work: MonthWork): AsyncGenerator<MoveStep, void, void> {
 	refuseYoung(work.month, deps.nowMs());
-	for (let fresh = work.fresh ?? false; ; fresh = true) {
-		try {
-			return yield* attempt(deps, { ...work, fresh });
-		} catch (error) {
-			if (!(error instanceof FeedLost)) throw error;
-			deps.onError(error);
-		}
-	}
-}
-
-/** The pace of a comparison that begins: it takes as long as the copy, and must be seen to go on. */
-export function paceOfComparing({ onProgress, pace }: Pick<MoveDeps, "onProgress" | "pace">): MoveDeps["pace"] {
-	let verified = 0;
-	return (rows) => {
-		verified += rows;
-		onProgress({ verified });
-		return pace(rows);
-	};
+	yield* begunAnew(deps, work, (own) => attempt(deps, own));
 }
 
 /**
@@ -121,7 +54,7 @@ export function refuseYoung(month: Month, nowMs: number): void {
 		throw new MoveRefused("MONTH_TOO_YOUNG", `${month} is not over; it can be neither archived nor dropped`);
 }
 
-async function* attempt(deps: MoveDeps, work: MonthWork): AsyncGenerator<ArchiveStep, void, void> {
+async function* attempt(deps: MoveDeps, work: MonthWork): AsyncGenerator<MoveStep, void, void> {
 	const duty = await takeDuty(deps, work.shard, { kind: "archive", run: work.run });
 	if (duty === null) throw new ShardBusy(work.shard);
 	const mover = new MonthMover(deps, duty, work);
@@ -158,7 +91,7 @@ class MonthMover {
 		this.#fresh = fresh;
 	}
 
-	async *steps(): AsyncGenerator<ArchiveStep, void, void> {
+	async *steps(): AsyncGenerator<MoveStep, void, void> {
 		const place = this.#duty.place(this.#name);
 		if (place === null)
 			throw new MoveRefused("MONTH_UNKNOWN", `the map knows no ${this.#name} of shard ${this.#duty.shard}`);
@@ -168,7 +101,7 @@ class MonthMover {
 		else if (place.away?.settled === false) yield* this.#goOnSettling(place);
 	}
 
-	async *#bring(place: CollectionPlace): AsyncGenerator<ArchiveStep, void, void> {
+	async *#bring(place: CollectionPlace): AsyncGenerator<MoveStep, void, void> {
 		const earlier = await this.#lookBack();
 		// The shard is ours, says the map: what was found is nobody else's, now or later.
 		await this.#duty.setPlace(this.#name, { tier: "moving", uuid: place.uuid });
@@ -179,19 +112,19 @@ class MonthMover {
 		yield "copied";
 		await copy.catchUp();
 		yield "caught up";
-		this.#refuseIfWrong(await copy.verify());
+		refuseIfWrong(await copy.verify(), this.#duty.shard);
 		await copy.catchUp();
 		yield "verified";
 		this.#duty.mustHold();
 		await setFence(this.#deps.clusters, source);
 		yield "fenced";
 		await copy.catchUpOnce();
-		this.#refuseIfWrong(await copy.verifyChanged());
+		refuseIfWrong(await copy.verifyChanged(), this.#duty.shard);
 		yield "drained";
 		yield* this.#switch(source, copy);
 	}
 
-	async *#switch(source: Target, copy: MonthCopy): AsyncGenerator<ArchiveStep, void, void> {
+	async *#switch(source: Target, copy: MonthCopy): AsyncGenerator<MoveStep, void, void> {
 		const { uuid, cluster } = await copy.finish();
 		const since = new Date(this.#deps.nowMs()).toISOString();
 		const away = { uuid: source.uuid, since, settled: false };
@@ -205,7 +138,7 @@ class MonthMover {
 	}
 
 	/** Cut off after the switch: what the fence should have kept off is found by comparing everything. */
-	async *#goOnSettling({ away }: CollectionPlace): AsyncGenerator<ArchiveStep, void, void> {
+	async *#goOnSettling({ away }: CollectionPlace): AsyncGenerator<MoveStep, void, void> {
 		const { uuid = "" } = away ?? {};
 		await this.#renameAway(uuid);
 		yield "renamed";
@@ -315,15 +248,5 @@ class MonthMover {
 		const place = this.#duty.place(this.#name);
 		if (place?.away === undefined) return;
 		await this.#duty.setPlace(this.#name, { ...place, away: { ...place.away, settled: true } });
-	}
-
-	#refuseIfWrong([wrong]: WrongRows[]): void {
-		if (wrong === undefined) return;
-		const { ids } = wrong;
-		const named = ids.slice(0, 5).map(showId).join(", ");
-		throw new MoveRefused(
-			"COPY_DIFFERS",
-			`${ids.length} rows of the copy of ${this.#name}, shard ${this.#duty.shard}, differ from their source: ${named}; nothing was switched or dropped`,
-		);
 	}
 }

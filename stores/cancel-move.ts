@@ -1,8 +1,8 @@
 import { shardPlace } from "../domain/routing.ts";
-import type { MoveDeps } from "./archive-month.ts";
 import { type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
 import type { ShardMove } from "./move-shard.ts";
 import { endMove, movesOf, readMove, WHOLE_SHARD } from "./moves.ts";
+import type { MoveDeps } from "./moving.ts";
 import { dropIncoming, findOwnIncoming } from "./shard-copies.ts";
 
 /**

@@ -1,8 +1,9 @@
 import type { CollectionPlace } from "../contracts/routing.ts";
 import { alarmsOf, archiveDatabase } from "../domain/holdings.ts";
-import { type MonthWork, MoveRefused, refuseYoung } from "./archive-month.ts";
+import { type MonthWork, refuseYoung } from "./archive-month.ts";
 import { dropCollection } from "./collections.ts";
 import { type DutyDeps, type HeldDuty, ShardBusy, underDuty } from "./duty.ts";
+import { MoveRefused } from "./moving.ts";
 
 /**
  * Drops an archived month of a shard whole. First the map says that it is gone, so that nobody reads it any more; then it is dropped by

@@ -1,7 +1,6 @@
 import type { LeftShard } from "../contracts/routing.ts";
 import { isOpen } from "../domain/clusters.ts";
 import { leftOf, movedName, SHARD_HOLDINGS, shardDatabase } from "../domain/holdings.ts";
-import { showId } from "../domain/ids.ts";
 import { shardPlace, shardTarget, type Target } from "../domain/routing.ts";
 import {
 	copiedNames,
@@ -11,16 +10,15 @@ import {
 	withLeft,
 	withMovedShard,
 } from "../domain/shard-move.ts";
-import { type MoveDeps, MoveRefused, paceOfComparing, settleMonths } from "./archive-month.ts";
-import { FeedLost } from "./change-feed.ts";
+import { settleMonths } from "./archive-month.ts";
 import type { Cluster } from "./cluster.ts";
 import { holdsRows, isFenced } from "./collections.ts";
 import { DutyLost, type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
 import { liftFence, setFence } from "./fence.ts";
 import { collectionsOn, isLeftBy } from "./left.ts";
-import type { WrongRows } from "./live-copy.ts";
 import { newestMap } from "./map-change.ts";
 import { movesOf } from "./moves.ts";
+import { begunAnew, type MoveDeps, MoveRefused, type MoveStep, paceOfComparing, refuseIfWrong } from "./moving.ts";
 import { CopyGone, renameCollection } from "./rename.ts";
 import { isMoved } from "./shard-command.ts";
 import { TargetNotEmpty } from "./shard-copies.ts";
@@ -41,29 +39,9 @@ export interface ShardMove {
 	fresh?: boolean;
 }
 
-export const MOVE_STEPS = [
-	"taken",
-	"copied",
-	"caught up",
-	"verified",
-	"fenced",
-	"drained",
-	"switched",
-	"renamed",
-	"settled",
-] as const;
-export type MoveStep = (typeof MOVE_STEPS)[number];
-
 /** One step at a time, each yielded when it is done. @throws {ShardBusy} {DutyLost} {MoveRefused}, and outages: then try again. */
 export async function* moveShard(deps: MoveDeps, work: ShardMove): AsyncGenerator<MoveStep, void, void> {
-	for (let fresh = work.fresh ?? false; ; fresh = true) {
-		try {
-			return yield* attempt(deps, { ...work, fresh });
-		} catch (error) {
-			if (!(error instanceof FeedLost)) throw error;
-			deps.onError(error);
-		}
-	}
+	yield* begunAnew(deps, work, (own) => attempt(deps, own));
 }
 
 async function* attempt(deps: MoveDeps, work: ShardMove): AsyncGenerator<MoveStep, void, void> {
@@ -122,14 +100,14 @@ class ShardMover {
 		yield "copied";
 		await copy.catchUp();
 		yield "caught up";
-		this.#refuseIfWrong(await copy.verify());
+		refuseIfWrong(await copy.verify(), shard);
 		await copy.catchUp();
 		yield "verified";
 		await this.#refuseOutgrown(copy);
 		await this.#fence(sources);
 		yield "fenced";
 		await copy.catchUpOnce();
-		this.#refuseIfWrong(await copy.verifyChanged());
+		refuseIfWrong(await copy.verifyChanged(), shard);
 		yield "drained";
 		await this.#refuseOutgrown(copy);
 		const uuids = await copy.finish();
@@ -266,15 +244,6 @@ class ShardMover {
 
 	#now(): Date {
 		return new Date(this.#deps.nowMs());
-	}
-
-	#refuseIfWrong([wrong]: WrongRows[]): void {
-		if (wrong === undefined) return;
-		const named = wrong.ids.slice(0, 5).map(showId).join(", ");
-		throw new MoveRefused(
-			"COPY_DIFFERS",
-			`${wrong.ids.length} rows of the copy of ${wrong.collection}, shard ${this.#duty.shard}, differ from their source: ${named}; nothing was switched or dropped`,
-		);
 	}
 }
 

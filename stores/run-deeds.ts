@@ -4,12 +4,13 @@ import type { Removed } from "../domain/erase.ts";
 import { alarmsOf } from "../domain/holdings.ts";
 import { shardPlace } from "../domain/routing.ts";
 import { Halted } from "../domain/runs.ts";
-import { archiveMonth, type MonthWork, type MoveDeps, MoveRefused } from "./archive-month.ts";
+import { archiveMonth, type MonthWork } from "./archive-month.ts";
 import { cancelMove } from "./cancel-move.ts";
 import { dropMonth } from "./drop-month.ts";
 import { type EraseStep, eraseCustomer } from "./erase.ts";
 import { newestMap } from "./map-change.ts";
 import { moveShard } from "./move-shard.ts";
+import { type MoveDeps, MoveRefused } from "./moving.ts";
 import type { Customer } from "./run-store.ts";
 
 /** What a deed works with. */

@@ -3,10 +3,10 @@ import type { ArchiveLimits } from "../domain/archive-plan.ts";
 import { dutyOf } from "../domain/duties.ts";
 import { Halted, OPEN, type RunChange, verdictOn } from "../domain/runs.ts";
 import { inTime } from "../lib/in-time.ts";
-import type { Progress } from "./archive-month.ts";
 import type { DutyDeps } from "./duty.ts";
 import { newestMap } from "./map-change.ts";
 import { MovePace } from "./move-pace.ts";
+import type { Progress } from "./moving.ts";
 import { CANCELED, DEEDS, type Tools } from "./run-deeds.ts";
 import type { CustomerChange, RunExpected, RunStore } from "./run-store.ts";
 

@@ -4,12 +4,13 @@ import { type ArchiveLimits, archivePlan } from "../../domain/archive-plan.ts";
 import { type Month, monthEndMs, monthStartMs } from "../../domain/periods.ts";
 import type { AlarmRow } from "../../domain/rows.ts";
 import { gatherFacts } from "../../stores/archive-facts.ts";
-import { archiveMonth, type MoveDeps } from "../../stores/archive-month.ts";
+import { archiveMonth } from "../../stores/archive-month.ts";
 import { dropAway } from "../../stores/away.ts";
 import type { Clusters } from "../../stores/clusters.ts";
 import { dropMonth } from "../../stores/drop-month.ts";
 import { publishLowWatermark } from "../../stores/low-watermark.ts";
 import { newestMap } from "../../stores/map-change.ts";
+import type { MoveDeps } from "../../stores/moving.ts";
 import { ensureCollections, ensureMap } from "../../stores/routing-map.ts";
 import { inTurns, putAll } from "../months.ts";
 

@@ -3,16 +3,18 @@ import { alarmsOf } from "../../domain/holdings.ts";
 import { userHash } from "../../domain/ids.ts";
 import { addMonths, monthOf } from "../../domain/periods.ts";
 import type { Slot } from "../../domain/rows.ts";
-import { ARCHIVE_STEPS, archiveMonth } from "../../stores/archive-month.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import { archiveMonth } from "../../stores/archive-month.ts";
+import type { Clusters } from "../../stores/clusters.ts";
 import { type EraseDeps, eraseCustomer } from "../../stores/erase.ts";
 import { publishLowWatermark } from "../../stores/low-watermark.ts";
 import { newestMap } from "../../stores/map-change.ts";
+import { MOVE_STEPS } from "../../stores/moving.ts";
+import { type Databases, startDatabases } from "../support/databases.ts";
 import { eventually } from "../support/eventually.ts";
-import { customersOf, fillMonth, mapSince } from "../support/months.ts";
+import { customersOf, fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
-import { configOf, startServers, type TestServers } from "../support/servers.ts";
-import { TestShards } from "../support/shards.ts";
+import type { TestServers } from "../support/servers.ts";
+import type { TestShards } from "../support/shards.ts";
 
 /** A customer is erased from a month whose mover was killed, and the next mover goes on with what that has left. */
 
@@ -20,6 +22,7 @@ const MONTH = addMonths(monthOf(Date.now()), -4);
 const SHARDS = 32;
 const EACH = 25;
 
+let databases: Databases;
 let servers: TestServers;
 let clusters: Clusters;
 let shards: TestShards;
@@ -29,17 +32,11 @@ let gone: string;
 let rows: Slot[];
 
 beforeAll(async () => {
-	servers = await startServers(["c0", "c1", "a0"]);
-	clusters = new Clusters(configOf(servers));
-	shards = new TestShards(servers);
-	await mapSince(clusters, MONTH, SHARDS);
+	databases = await startDatabases(SHARDS, MONTH);
+	({ servers, clusters, shards } = databases);
 	await publishLowWatermark(clusters, Date.now());
 });
-afterAll(async () => {
-	await clusters?.close();
-	await shards?.close();
-	await servers?.stop();
-});
+afterAll(() => databases?.stop());
 beforeEach(async () => {
 	shard++;
 	rows = await fillMonth(clusters, await newestMap(clusters), shard, MONTH, { customers: 20, each: EACH });
@@ -82,7 +79,7 @@ async function killMoverAfter(step: string): Promise<void> {
 	await mover.kill();
 }
 
-test.each(ARCHIVE_STEPS)(
+test.each(MOVE_STEPS)(
 	"after a mover was killed behind the step '%s', nothing is left and nobody else's is lost",
 	async (step) => {
 		await killMoverAfter(step);

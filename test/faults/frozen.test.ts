@@ -1,16 +1,18 @@
 import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/holdings.ts";
 import { addMonths, monthOf } from "../../domain/periods.ts";
-import { ARCHIVE_STEPS, archiveMonth } from "../../stores/archive-month.ts";
+import { archiveMonth } from "../../stores/archive-month.ts";
 import { cancelMove } from "../../stores/cancel-move.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import type { Clusters } from "../../stores/clusters.ts";
 import { newestMap } from "../../stores/map-change.ts";
-import { MOVE_STEPS, moveShard } from "../../stores/move-shard.ts";
+import { moveShard } from "../../stores/move-shard.ts";
+import { MOVE_STEPS } from "../../stores/moving.ts";
+import { type Databases, startDatabases } from "../support/databases.ts";
 import { freeze, thaw } from "../support/freeze.ts";
-import { fillMonth, mapSince } from "../support/months.ts";
+import { fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
-import { configOf, startServers, type TestServers } from "../support/servers.ts";
+import type { TestServers } from "../support/servers.ts";
 import { rawRows, rowsOn } from "../support/shard-rows.ts";
-import { TestShards } from "../support/shards.ts";
+import type { TestShards } from "../support/shards.ts";
 
 /** Movers that are frozen behind each of their steps, and wake after another has brought their work to its end. */
 
@@ -19,6 +21,7 @@ const SHARDS = 64;
 /** Behind the last one there is nothing more to do. */
 const beforeTheLast = <S>(steps: readonly S[]) => steps.slice(0, -1);
 
+let databases: Databases;
 let servers: TestServers;
 let clusters: Clusters;
 let shards: TestShards;
@@ -26,16 +29,10 @@ let shards: TestShards;
 let shard = -2;
 
 beforeAll(async () => {
-	servers = await startServers(["c0", "c1", "a0"]);
-	clusters = new Clusters(configOf(servers, { LOGICAL_SHARDS: String(SHARDS) }));
-	shards = new TestShards(servers);
-	await mapSince(clusters, MONTH, SHARDS);
+	databases = await startDatabases(SHARDS, MONTH);
+	({ servers, clusters, shards } = databases);
 });
-afterAll(async () => {
-	await clusters?.close();
-	await shards?.close();
-	await servers?.stop();
-});
+afterAll(() => databases?.stop());
 beforeEach(async () => {
 	shard += 2;
 	await fillMonth(clusters, await newestMap(clusters), shard, MONTH);
@@ -81,7 +78,7 @@ test.each(beforeTheLast(MOVE_STEPS))("a mover of a shard that is given up meanwh
 	expect(await rowsOn(shards, shard, other)).toEqual({});
 });
 
-test.each(beforeTheLast(ARCHIVE_STEPS))("a mover of a month, after: %s", async (step) => {
+test.each(beforeTheLast(MOVE_STEPS))("a mover of a month, after: %s", async (step) => {
 	const name = alarmsOf(MONTH);
 	const before = await rawRows(shards.cluster("c0").db(shardDatabase(shard)).collection(name));
 	const work = { run: "r", shard, month: MONTH };

@@ -1,37 +1,34 @@
 import type { Timestamp } from "mongodb";
 import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/holdings.ts";
 import { addMonths, monthOf } from "../../domain/periods.ts";
-import { archiveMonth, type MoveDeps } from "../../stores/archive-month.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import { archiveMonth } from "../../stores/archive-month.ts";
+import type { Clusters } from "../../stores/clusters.ts";
 import { newestMap } from "../../stores/map-change.ts";
 import { moveShard } from "../../stores/move-shard.ts";
+import type { MoveDeps } from "../../stores/moving.ts";
+import { type Databases, startDatabases } from "../support/databases.ts";
 import { eventually } from "../support/eventually.ts";
-import { fillMonth, mapSince } from "../support/months.ts";
+import { fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
-import { configOf, startServers, type TestServers } from "../support/servers.ts";
+import type { TestServers } from "../support/servers.ts";
 import { rowsOn } from "../support/shard-rows.ts";
-import { TestShards } from "../support/shards.ts";
+import type { TestShards } from "../support/shards.ts";
 
 /** Copies that were cut off, and gone on with when the oplog no longer reaches back to their beginning. */
 
 const MONTH = addMonths(monthOf(Date.now()), -1);
 const SHARDS = 4;
 
+let databases: Databases;
 let servers: TestServers;
 let clusters: Clusters;
 let shards: TestShards;
 
 beforeAll(async () => {
-	servers = await startServers(["c0", "c1", "a0"]);
-	clusters = new Clusters(configOf(servers, { LOGICAL_SHARDS: String(SHARDS) }));
-	shards = new TestShards(servers);
-	await mapSince(clusters, MONTH, SHARDS);
+	databases = await startDatabases(SHARDS, MONTH);
+	({ servers, clusters, shards } = databases);
 });
-afterAll(async () => {
-	await clusters?.close();
-	await shards?.close();
-	await servers?.stop();
-});
+afterAll(() => databases?.stop());
 
 async function cutOff(order: { shard: number } & ({ month: string } | { to: string })): Promise<void> {
 	const mover = startMover(servers, order);

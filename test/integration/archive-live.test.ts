@@ -3,8 +3,9 @@ import { archiveDatabase } from "../../domain/holdings.ts";
 import { showId } from "../../domain/ids.ts";
 import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
 import type { AlarmRow } from "../../domain/rows.ts";
-import { type ArchiveStep, archiveMonth } from "../../stores/archive-month.ts";
+import { archiveMonth } from "../../stores/archive-month.ts";
 import { Clusters } from "../../stores/clusters.ts";
+import type { MoveStep } from "../../stores/moving.ts";
 import { fillInboxes, scroll } from "../support/inboxes.ts";
 import { customersOf } from "../support/months.ts";
 import { moveDeps } from "../support/movers.ts";
@@ -43,7 +44,7 @@ afterAll(async () => {
 const inboxOf = async (userId: string) => restClient(url, await system.tokenOf(userId));
 
 test("through every step each inbox is read whole, without gap, double or error, and every mark that was acked is kept", async () => {
-	const state = { step: "before" as ArchiveStep | "before" | "over", scrolls: new Map<string, number>() };
+	const state = { step: "before" as MoveStep | "before" | "over", scrolls: new Map<string, number>() };
 	const acked = new Set<string>();
 	const answers = new Set<string>();
 	const read = async (userId: string, limit: number) => {

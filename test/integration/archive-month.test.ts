@@ -6,7 +6,7 @@ import { addMonths, monthOf } from "../../domain/periods.ts";
 import { shardTarget, type Target } from "../../domain/routing.ts";
 import type { Slot } from "../../domain/rows.ts";
 import { gatherFacts } from "../../stores/archive-facts.ts";
-import { ARCHIVE_STEPS, type ArchiveStep, archiveMonth, type MoveDeps } from "../../stores/archive-month.ts";
+import { archiveMonth } from "../../stores/archive-month.ts";
 import { dropAway } from "../../stores/away.ts";
 import type { Cluster } from "../../stores/cluster.ts";
 import { Clusters } from "../../stores/clusters.ts";
@@ -14,19 +14,22 @@ import { dropMonth } from "../../stores/drop-month.ts";
 import { liftDeadFences, setFence } from "../../stores/fence.ts";
 import { COPY_CHUNK } from "../../stores/live-copy.ts";
 import { newestMap } from "../../stores/map-change.ts";
+import { MOVE_STEPS, type MoveDeps, type MoveStep } from "../../stores/moving.ts";
 import { readRaw } from "../../stores/raw-rows.ts";
 import { insertInto, updateOne } from "../../stores/shard-command.ts";
+import { type Databases, startDatabases } from "../support/databases.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
-import { fillMonth, mapSince, putRows, rowIn } from "../support/months.ts";
+import { fillMonth, putRows, rowIn } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
-import { configOf, startServers, type TestServers } from "../support/servers.ts";
-import { TestShards } from "../support/shards.ts";
+import { configOf, type TestServers } from "../support/servers.ts";
+import type { TestShards } from "../support/shards.ts";
 
 const MONTH = addMonths(monthOf(Date.now()), -4);
 /** More than one chunk. */
 const MANY = { customers: 20, each: 40 };
 
+let databases: Databases;
 let servers: TestServers;
 let clusters: Clusters;
 let shards: TestShards;
@@ -36,16 +39,10 @@ let map: RoutingMap;
 let rows: Slot[];
 
 beforeAll(async () => {
-	servers = await startServers(["c0", "c1", "a0"]);
-	clusters = new Clusters(configOf(servers, { LOGICAL_SHARDS: "32" }));
-	shards = new TestShards(servers);
-	await mapSince(clusters, MONTH, 32);
+	databases = await startDatabases(32, MONTH);
+	({ servers, clusters, shards } = databases);
 });
-afterAll(async () => {
-	await clusters?.close();
-	await shards?.close();
-	await servers?.stop();
-});
+afterAll(() => databases?.stop());
 beforeEach(async () => {
 	shard++;
 	map = await newestMap(clusters);
@@ -57,11 +54,8 @@ const work = (more: object = {}) => ({ run: "r", shard, month: MONTH, ...more })
 const placeNow = async () => (await newestMap(clusters)).shards[shard]?.collections[alarmsOf(MONTH)];
 const sourceOf = () => shardTarget(map, shard, alarmsOf(MONTH)) as Target;
 
-async function archive(
-	more: Partial<MoveDeps> = {},
-	at: (step: ArchiveStep) => Promise<void> | void = () => undefined,
-) {
-	const steps: ArchiveStep[] = [];
+async function archive(more: Partial<MoveDeps> = {}, at: (step: MoveStep) => Promise<void> | void = () => undefined) {
+	const steps: MoveStep[] = [];
 	for await (const step of archiveMonth(deps(more), work())) {
 		steps.push(step);
 		await at(step);
@@ -120,7 +114,7 @@ async function expectArchived(before: Buffer[]) {
 test("a month is brought into the archive byte by byte, compressed by zstd, and its source is renamed away", async () => {
 	const before = await atSource();
 	expect(before).toHaveLength(rows.length);
-	expect(await archive()).toEqual([...ARCHIVE_STEPS]);
+	expect(await archive()).toEqual([...MOVE_STEPS]);
 	await expectArchived(before);
 	const info = await infoOf("a0", archiveDatabase(shard), alarmsOf(MONTH));
 	expect(info?.options).toMatchObject({
@@ -133,7 +127,7 @@ test("a month is brought into the archive byte by byte, compressed by zstd, and 
 test("what is written to the month until the fence stands is in the archive: marks, late alarms, replaced slots", async () => {
 	const alarms = rows.filter((row) => "userId" in row);
 	let at = 0;
-	const write = async (step: ArchiveStep) => {
+	const write = async (step: MoveStep) => {
 		if (["fenced", "drained", "switched", "renamed", "settled"].includes(step)) return;
 		for (const { _id } of alarms.slice(at, at + 40))
 			await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: new Date() } }]);
@@ -203,7 +197,7 @@ test("a row that is spoiled and then marked by its customer is right again, beca
 
 test("a mover that is killed after any of its steps is followed by one that goes on, and nothing is lost or doubled", async () => {
 	const before = await atSource();
-	for (const step of ARCHIVE_STEPS) {
+	for (const step of MOVE_STEPS) {
 		const mover = startMover(servers, { shard, month: MONTH });
 		await mover.until(step);
 		await mover.kill();

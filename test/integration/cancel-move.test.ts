@@ -1,13 +1,15 @@
 import { movedName, shardDatabase } from "../../domain/holdings.ts";
 import { addMonths, monthOf } from "../../domain/periods.ts";
 import { cancelMove } from "../../stores/cancel-move.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import type { Clusters } from "../../stores/clusters.ts";
 import { newestMap } from "../../stores/map-change.ts";
-import { MOVE_STEPS, moveShard } from "../../stores/move-shard.ts";
-import { fillMonth, mapSince } from "../support/months.ts";
+import { moveShard } from "../../stores/move-shard.ts";
+import { MOVE_STEPS } from "../../stores/moving.ts";
+import { type Databases, startDatabases } from "../support/databases.ts";
+import { fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
-import { configOf, startServers, type TestServers } from "../support/servers.ts";
-import { TestShards } from "../support/shards.ts";
+import type { TestServers } from "../support/servers.ts";
+import type { TestShards } from "../support/shards.ts";
 
 /** Moves that were cut off anywhere, and are given up. */
 
@@ -16,22 +18,17 @@ const SHARDS = 4;
 const SHARD = 0;
 const WORK = { run: "r", shard: SHARD, to: "c1" };
 
+let databases: Databases;
 let servers: TestServers;
 let clusters: Clusters;
 let shards: TestShards;
 
 beforeAll(async () => {
-	servers = await startServers(["c0", "c1", "a0"]);
-	clusters = new Clusters(configOf(servers, { LOGICAL_SHARDS: String(SHARDS) }));
-	shards = new TestShards(servers);
-	const map = await mapSince(clusters, MONTH, SHARDS);
-	await fillMonth(clusters, map, SHARD, MONTH);
+	databases = await startDatabases(SHARDS, MONTH);
+	({ servers, clusters, shards } = databases);
+	await fillMonth(clusters, await newestMap(clusters), SHARD, MONTH);
 });
-afterAll(async () => {
-	await clusters?.close();
-	await shards?.close();
-	await servers?.stop();
-});
+afterAll(() => databases?.stop());
 
 /** What the generator gives at its end. */
 async function cancel(): Promise<boolean> {

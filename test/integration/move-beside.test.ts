@@ -8,21 +8,23 @@ import type { Slot } from "../../domain/rows.ts";
 import { archiveMonth } from "../../stores/archive-month.ts";
 import { dropAway } from "../../stores/away.ts";
 import { cancelMove } from "../../stores/cancel-move.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import type { Clusters } from "../../stores/clusters.ts";
 import { eraseCustomer } from "../../stores/erase.ts";
 import { findFailure, forgetFailure } from "../../stores/failures.ts";
 import { dropLeft } from "../../stores/left.ts";
 import { publishLowWatermark } from "../../stores/low-watermark.ts";
 import { newestMap } from "../../stores/map-change.ts";
-import { type MoveStep, moveShard } from "../../stores/move-shard.ts";
+import { moveShard } from "../../stores/move-shard.ts";
+import type { MoveStep } from "../../stores/moving.ts";
 import { ensureCollections } from "../../stores/routing-map.ts";
 import { insertInto, updateOne } from "../../stores/shard-command.ts";
+import { type Databases, startDatabases } from "../support/databases.ts";
 import { freeze, thaw } from "../support/freeze.ts";
-import { customersOf, fillMonth, mapSince } from "../support/months.ts";
+import { customersOf, fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
-import { configOf, startServers, type TestServers } from "../support/servers.ts";
+import type { TestServers } from "../support/servers.ts";
 import { rowsOn, withoutLeft } from "../support/shard-rows.ts";
-import { TestShards } from "../support/shards.ts";
+import type { TestShards } from "../support/shards.ts";
 
 /** A move of a shard beside all that may happen to it meanwhile: other runs, routers, time, and a meta database that stands still. */
 
@@ -31,6 +33,7 @@ const SHARDS = 32;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
+let databases: Databases;
 let servers: TestServers;
 let clusters: Clusters;
 let shards: TestShards;
@@ -40,18 +43,11 @@ let map: RoutingMap;
 let rows: Slot[];
 
 beforeAll(async () => {
-	servers = await startServers(["c0", "c1", "a0"], ["m0"]);
-	servers.env.MONGO_META_URI = servers.mongods.m0?.uri ?? "";
-	clusters = new Clusters(configOf(servers, { LOGICAL_SHARDS: String(SHARDS) }));
-	shards = new TestShards(servers);
-	await mapSince(clusters, MONTH, SHARDS);
+	databases = await startDatabases(SHARDS, MONTH, { metaApart: true });
+	({ servers, clusters, shards } = databases);
 	await publishLowWatermark(clusters, Date.now());
 });
-afterAll(async () => {
-	await clusters?.close();
-	await shards?.close();
-	await servers?.stop();
-});
+afterAll(() => databases?.stop());
 beforeEach(async () => {
 	shard += 2;
 	map = await newestMap(clusters);

@@ -5,24 +5,26 @@ import { showId } from "../../domain/ids.ts";
 import { addMonths, dayOf, monthOf } from "../../domain/periods.ts";
 import { shardTarget, type Target } from "../../domain/routing.ts";
 import type { Slot } from "../../domain/rows.ts";
-import type { MoveDeps } from "../../stores/archive-month.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import type { Clusters } from "../../stores/clusters.ts";
 import { dropLeft } from "../../stores/left.ts";
 import { newestMap } from "../../stores/map-change.ts";
-import { MOVE_STEPS, type MoveStep, moveShard } from "../../stores/move-shard.ts";
+import { moveShard } from "../../stores/move-shard.ts";
+import { MOVE_STEPS, type MoveDeps, type MoveStep } from "../../stores/moving.ts";
 import { ensureCollections } from "../../stores/routing-map.ts";
 import { insertInto, updateOne } from "../../stores/shard-command.ts";
+import { type Databases, startDatabases } from "../support/databases.ts";
 import { freeze, thaw } from "../support/freeze.ts";
-import { fillMonth, mapSince, putRows, rowIn } from "../support/months.ts";
+import { fillMonth, putRows, rowIn } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
-import { configOf, startServers, type TestServers } from "../support/servers.ts";
+import type { TestServers } from "../support/servers.ts";
 import { type RowsByName, rowsOn as rowsIn, withoutLeft } from "../support/shard-rows.ts";
-import { TestShards } from "../support/shards.ts";
+import type { TestShards } from "../support/shards.ts";
 
 const MONTH = addMonths(monthOf(Date.now()), -1);
 const SHARDS = 32;
 const MANY = { customers: 20, each: 40 };
 
+let databases: Databases;
 let servers: TestServers;
 let clusters: Clusters;
 let shards: TestShards;
@@ -32,16 +34,10 @@ let map: RoutingMap;
 let rows: Slot[];
 
 beforeAll(async () => {
-	servers = await startServers(["c0", "c1", "a0"]);
-	clusters = new Clusters(configOf(servers, { LOGICAL_SHARDS: String(SHARDS) }));
-	shards = new TestShards(servers);
-	await mapSince(clusters, MONTH, SHARDS);
+	databases = await startDatabases(SHARDS, MONTH);
+	({ servers, clusters, shards } = databases);
 });
-afterAll(async () => {
-	await clusters?.close();
-	await shards?.close();
-	await servers?.stop();
-});
+afterAll(() => databases?.stop());
 beforeEach(async () => {
 	shard += 2;
 	map = await newestMap(clusters);

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { endOf } from "../../ops/embedded/server-process.ts";
-import type { MoveDeps } from "../../stores/archive-month.ts";
 import type { Clusters } from "../../stores/clusters.ts";
+import type { MoveDeps } from "../../stores/moving.ts";
 import type { Order } from "./mover-child.ts";
 import type { TestServers } from "./servers.ts";
 
