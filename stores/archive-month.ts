@@ -205,6 +205,7 @@ class MonthMover {
 		const { shard, epoch, map } = this.#duty;
 		const sides = { source, moves: movesOf(map, shard), epoch, ...earlier };
 		this.#copy = await MonthCopy.begin(deps, sides);
+		onRows(0);
 		return this.#copy;
 	}
 

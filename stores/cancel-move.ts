@@ -1,9 +1,12 @@
+import type { RoutingMap } from "../contracts/routing.ts";
+import { isOpen } from "../domain/clusters.ts";
 import { shardPlace } from "../domain/routing.ts";
+import { isAway } from "./cluster.ts";
 import { type HeldDuty, ShardBusy, takeDuty } from "./duty.ts";
 import type { ShardMove } from "./move-shard.ts";
 import { endMove, movesOf, readMove, WHOLE_SHARD } from "./moves.ts";
 import type { MoveDeps } from "./moving.ts";
-import { dropIncoming, findOwnIncoming } from "./shard-copies.ts";
+import { dropIncoming, findOwnIncoming, type Incoming } from "./shard-copies.ts";
 
 /**
  * Gives a move up: its copies go, and then the row that knows of them. Whoever was at work on it has lost the duty, and what it still sends
@@ -23,6 +26,14 @@ export async function* cancelMove(deps: MoveDeps, work: ShardMove): AsyncGenerat
 	}
 }
 
+/** A cluster that is being retired and is silent would hold up its shard for ever; should it come back, the copies are named there. */
+function noneIfGone(map: RoutingMap, to: string): (error: unknown) => Incoming[] {
+	return (error) => {
+		if (isAway(error) && !isOpen(map, to)) return [];
+		throw error;
+	};
+}
+
 async function dropCopies({ clusters }: MoveDeps, duty: HeldDuty, to: string): Promise<void> {
 	const { shard, map } = duty;
 	const moves = movesOf(map, shard);
@@ -31,7 +42,7 @@ async function dropCopies({ clusters }: MoveDeps, duty: HeldDuty, to: string): P
 	// Only this very move may have given copies their final names. Of a cluster that is gone nothing is left.
 	const mayBeFinished = row?.to === to && row.finishing === true;
 	const place = cluster && { cluster, shard, mayBeFinished };
-	const left = place === undefined ? [] : await findOwnIncoming(place);
+	const left = place === undefined ? [] : await findOwnIncoming(place).catch(noneIfGone(map, to));
 	await duty.confirm();
 	if (place !== undefined) await dropIncoming(place, left);
 	if (row?.to === to) await endMove(clusters, moves, WHOLE_SHARD);

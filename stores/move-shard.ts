@@ -137,6 +137,8 @@ class ShardMover {
 		const sides = { sources, moves: movesOf(map, shard), to, epoch, fresh: this.#fresh };
 		this.#copy = await ShardCopy.begin(deps, { ...sides, confirm: () => this.#duty.confirm() });
 		done = before = await this.#copy.countRows();
+		// At a low rate the first chunk is far away: how much there is, is known now.
+		onRows(0);
 		return this.#copy;
 	}
 

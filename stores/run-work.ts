@@ -141,7 +141,7 @@ export class RunWork {
 		const startedAt = this.#run.startedAt ?? this.#now();
 		const begun = { state: "running", node: this.#deps.node, step, startedAt, endedAt: null, reason: null } as const;
 		// What was copied before has been thrown away by now: the next try goes on from what this one copies.
-		await this.#put({ ...begun, fresh: undefined });
+		await this.#put({ ...begun, ...this.#counts(), fresh: undefined });
 		this.#isBegun = true;
 	}
 

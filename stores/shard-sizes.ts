@@ -1,4 +1,5 @@
 import type { RoutingMap } from "../contracts/routing.ts";
+import { isOpen } from "../domain/clusters.ts";
 import { alarmsOf, shardDatabase } from "../domain/holdings.ts";
 import { addMonths, monthOf, monthStartMs } from "../domain/periods.ts";
 import type { ShardSize } from "../domain/rebalance.ts";
@@ -13,18 +14,19 @@ import type { Clusters } from "./clusters.ts";
 /** Of one cluster: an operator waits for this. */
 const CLUSTER_MS = 3_000;
 
-/** By shard; none of a cluster that does not answer, which is named instead. */
+/** By shard; none of a cluster that does not answer, which is named instead, also where no shard is yet: none should be moved there. */
 export async function shardSizes(
 	clusters: Clusters,
 	map: RoutingMap,
 	nowMs: number,
 ): Promise<{ sizes: Map<number, ShardSize>; unavailable: string[] }> {
 	const homes = Map.groupBy(map.shards.keys(), (shard) => shardPlace(map, shard).cluster);
-	const asked = [...homes].map(async ([name, shards]) => ({
+	const names = new Set([...homes.keys(), ...Object.keys(map.clusters).filter((name) => isOpen(map, name))]);
+	const asked = [...names].map(async (name) => ({
 		name,
 		found: await answerWithin(
 			CLUSTER_MS,
-			sizesOn(() => clusters.at(name), map, shards, nowMs),
+			sizesOn(() => clusters.at(name), map, homes.get(name) ?? [], nowMs),
 		),
 	}));
 	const told = await Promise.all(asked);
@@ -37,6 +39,7 @@ export async function shardSizes(
 /** One command at a time: nobody who reads is to feel it. */
 async function sizesOn(clusterOf: () => Cluster, map: RoutingMap, shards: number[], nowMs: number) {
 	const cluster = clusterOf();
+	await cluster.askClock();
 	const sizes: [number, ShardSize][] = [];
 	for (const shard of shards) sizes.push([shard, await sizeOf(cluster, map, shard, nowMs)]);
 	return sizes;

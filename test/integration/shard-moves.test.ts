@@ -186,7 +186,9 @@ test("of three shards two move at once, also when a second mover comes, the thir
 	const all = [await filled(slow), await filled(slow), await filled(slow)] as const;
 	for (const one of all) expect((await post("move", { to: "c1", rate: 1 }, one)).status).toBe(202);
 	const of = async (which: Run["state"]) => (await state()).shards.filter(({ move }) => move?.state === which);
-	await eventually(async () => (await of("running")).length === 2, "two under way");
+	const under = await eventually(async () => [await of("running")].find(({ length }) => length === 2), "two under way");
+	// Known before the first chunk.
+	for (const { move } of under) expect(move?.rows.total).toBeGreaterThanOrEqual(120);
 	const other = await startProcess(system.servers, "mover-2", "gateway,archive.mover", SETTINGS);
 	others.push(other);
 	const there = restClient(other.url, system.keys.opsKey);
