@@ -160,7 +160,7 @@ const SPEC = {
 	MOVE_ROWS_PER_SECOND: wholeNumber(
 		100,
 		1_000_000,
-	)({ default: 20_000, desc: "rows that the move of a shard reads per second" }),
+	)({ default: 5_000, desc: "rows that the move of a shard reads per second" }),
 	SHARD_MOVES_AT_ONCE: wholeNumber(1, 16)({ default: 2, desc: "shards that move at the same time" }),
 	SERVICES: services({ default: [...SERVICE_NAMES], desc: "which services this process runs" }),
 	STREAM_MAX_BYTES: wholeNumber(

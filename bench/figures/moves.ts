@@ -35,7 +35,7 @@ const RESIDENTS = 50;
 const RESIDENT_ALARMS = 40;
 const RATES = { creationsPerS: 500, pagesPerS: 80, marksPerS: 40 };
 /** As a move's pace is, unless somebody sets it. */
-const ROWS_PER_S = 20_000;
+const ROWS_PER_S = 5_000;
 /** With fewer pages a p99 is one of the very worst of them. */
 const LEAST_WINDOW_MS = 8_000;
 const MOST_PAUSE_MS = 2_000;

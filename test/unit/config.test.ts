@@ -40,7 +40,7 @@ describe("an environment with what is needed", () => {
 			archiveRowsPerSecond: 5_000,
 			archiveMostDrops: 2,
 			archiveGraceMs: 86_400_000,
-			moveRowsPerSecond: 20_000,
+			moveRowsPerSecond: 5_000,
 			shardMovesAtOnce: 2,
 			services: [...SERVICE_NAMES],
 			streamMaxBytes: 4 * 1024 ** 3,
