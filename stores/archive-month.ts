@@ -12,6 +12,7 @@ import { changeMap } from "./map-change.ts";
 import { MonthCopy } from "./month-copy.ts";
 import { endMove, type MoveRow, movesOf, readMove } from "./moves.ts";
 import { begunAnew, type MoveDeps, MoveRefused, type MoveStep, paceOfComparing, refuseIfWrong } from "./moving.ts";
+import { countRows } from "./raw-rows.ts";
 import { CopyGone, renameCollection } from "./rename.ts";
 import { isMoved } from "./shard-command.ts";
 
@@ -194,7 +195,7 @@ class MonthMover {
 
 	async #begin(source: Target, earlier: Earlier): Promise<MonthCopy> {
 		const { clusters, pace } = this.#deps;
-		const { n: total } = await clusters.at(source.cluster).read(source.database, { count: this.#name });
+		const total = await countRows(clusters, [source]);
 		let done = 0;
 		const onRows = (many: number) => {
 			done += many;

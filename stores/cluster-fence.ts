@@ -1,7 +1,7 @@
 import type { Document } from "mongodb";
 import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, holdingOf } from "../domain/holdings.ts";
 import type { Cluster } from "./cluster.ts";
-import { uuidBinary } from "./collections.ts";
+import { listCollections, uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
 
 /** A collection that a cluster holds beside its shards. */
@@ -14,10 +14,8 @@ const FENCED_KINDS = new Set<string>([CLUSTER_HOLDINGS.outbox.kind, CLUSTER_HOLD
 
 /** All of a cluster's collections that are in the list of holdings. */
 export async function clusterCollections(cluster: Cluster): Promise<ClusterCollection[]> {
-	const reply = await cluster.command(CLUSTER_DATABASE, { listCollections: 1, cursor: { batchSize: 1_000 } });
-	const found = reply.cursor.firstBatch as { name: string; info: { uuid: { toString(as: "hex"): string } } }[];
-	const ours = found.filter(({ name }) => holdingOf(CLUSTER_HOLDINGS, name) !== null);
-	return ours.map(({ name, info }) => ({ name, uuid: info.uuid.toString("hex") }));
+	const found = await listCollections(cluster, CLUSTER_DATABASE);
+	return found.filter(({ name }) => holdingOf(CLUSTER_HOLDINGS, name) !== null);
 }
 
 /** From here on the cluster itself rejects accepted batches and ledger rows, whatever map their sender has; the sender takes another one. */

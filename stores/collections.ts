@@ -1,9 +1,11 @@
 import { type Document, MongoServerError, UUID } from "mongodb";
 import type { Holding } from "../domain/holdings.ts";
+import { MOVED } from "../domain/verdicts.ts";
 import type { Cluster } from "./cluster.ts";
 
 /** The only place where collections are made: an insert into a missing month would quietly make an ordinary one. */
 
+const NAMESPACE_NOT_FOUND = 26;
 const NAMESPACE_EXISTS = 48;
 
 /** Whoever carries out commands on a cluster. */
@@ -76,6 +78,11 @@ export function isFenced({ options: { validator } }: Listed): boolean {
 	return validator !== undefined && Object.keys(validator).length > 0;
 }
 
+/** Whether an answer says that no collection of this name has this UUID (any more). */
+export function isGone(error: unknown): boolean {
+	return error instanceof MongoServerError && (error.code === NAMESPACE_NOT_FOUND || error.code === MOVED);
+}
+
 /** Whether the collection holds anything; one that is gone holds nothing. */
 export async function holdsRows(
 	cluster: Cluster,
@@ -86,7 +93,7 @@ export async function holdsRows(
 	try {
 		return (await cluster.read(database, find)).cursor.firstBatch.length > 0;
 	} catch (error) {
-		if (error instanceof MongoServerError && (error.code === 26 || error.code === 361)) return false;
+		if (isGone(error)) return false;
 		throw error;
 	}
 }
@@ -96,7 +103,7 @@ export async function dropCollection(cluster: Commanding, database: string, name
 	try {
 		await cluster.command(database, { drop: name, collectionUUID: uuidBinary(uuid) });
 	} catch (error) {
-		if (!(error instanceof MongoServerError && (error.code === 26 || error.code === 361))) throw error;
+		if (!isGone(error)) throw error;
 	}
 }
 

@@ -19,6 +19,7 @@ import { collectionsOn, isLeftBy } from "./left.ts";
 import { newestMap } from "./map-change.ts";
 import { movesOf } from "./moves.ts";
 import { begunAnew, type MoveDeps, MoveRefused, type MoveStep, paceOfComparing, refuseIfWrong } from "./moving.ts";
+import { countRows } from "./raw-rows.ts";
 import { CopyGone, renameCollection } from "./rename.ts";
 import { isMoved } from "./shard-command.ts";
 import { TargetNotEmpty } from "./shard-copies.ts";
@@ -125,7 +126,7 @@ class ShardMover {
 	async #begin(sources: Target[]): Promise<ShardCopy> {
 		const { clusters, pace } = this.#deps;
 		const { shard, epoch, map } = this.#duty;
-		const total = await this.#count(sources);
+		const total = await countRows(clusters, sources);
 		let [done, before] = [0, 0];
 		const onRows = (many: number) => {
 			done += many;
@@ -140,12 +141,6 @@ class ShardMover {
 		// At a low rate the first chunk is far away: how much there is, is known now.
 		onRows(0);
 		return this.#copy;
-	}
-
-	async #count(sources: Target[]): Promise<number> {
-		const count = async ({ cluster, database, collection }: Target) =>
-			(await this.#deps.clusters.at(cluster).read(database, { count: collection })).n as number;
-		return (await Promise.all(sources.map(count))).reduce((sum, one) => sum + one, 0);
 	}
 
 	/** All at once: from the first to the switch nobody can write to the shard. */

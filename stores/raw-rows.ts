@@ -21,6 +21,13 @@ export function rawId(row: RawRow): Buffer {
 	return row.subarray(ID_AT, ID_AT + ID_BYTES);
 }
 
+/** How many rows these collections hold in all, by their own counts. */
+export async function countRows(clusters: Clusters, targets: Target[]): Promise<number> {
+	const count = async ({ cluster, database, collection }: Target) =>
+		(await clusters.at(cluster).read(database, { count: collection })).n as number;
+	return (await Promise.all(targets.map(count))).reduce((sum, one) => sum + one, 0);
+}
+
 /** The next rows in the order of `_id`, of what a majority has; fewer than `limit` if they are large, none at the end. */
 export function readRaw(clusters: Clusters, target: Target, after: Buffer | null, limit: number): Promise<RawRow[]> {
 	return findRaw(clusters, target, after === null ? {} : { _id: { $gt: after } }, limit);

@@ -1,12 +1,8 @@
-import { MongoServerError } from "mongodb";
-import { MOVED } from "../domain/verdicts.ts";
 import type { Cluster } from "./cluster.ts";
-import { uuidBinary } from "./collections.ts";
+import { isGone, uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./documents.ts";
 
 /** Giving collections other names: how copies change hands, and how sources are kept off from late writers. */
-
-const NAMESPACE_NOT_FOUND = 26;
 
 /** Another process has taken the copy over, and has given it another name. */
 export class CopyGone extends Error {
@@ -29,7 +25,7 @@ export async function renameCollection(
 		await cluster.command("admin", { renameCollection: source, to: target, ...guard });
 		return true;
 	} catch (error) {
-		if (error instanceof MongoServerError && (error.code === NAMESPACE_NOT_FOUND || error.code === MOVED)) return false;
+		if (isGone(error)) return false;
 		throw error;
 	}
 }

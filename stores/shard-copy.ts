@@ -2,6 +2,7 @@ import type { Target } from "../domain/routing.ts";
 import { ChangeFeed } from "./change-feed.ts";
 import { type CopyDeps, LiveCopy, type Pair } from "./live-copy.ts";
 import { announceFinish, beginMove, goOnWithMove, type MoveRow, readMove, WHOLE_SHARD } from "./moves.ts";
+import { countRows } from "./raw-rows.ts";
 import { findIncoming, finishIncoming, makeIncoming, type TargetPlace, takeOverAll } from "./shard-copies.ts";
 
 /** The copies of all of a shard's collections on the cluster that it moves to. */
@@ -75,10 +76,9 @@ export class ShardCopy extends LiveCopy {
 	}
 
 	/** How many rows an earlier attempt has copied. */
-	async countRows(): Promise<number> {
-		const count = async ({ copy: { cluster, database, collection } }: Pair) =>
-			(await this.#deps.clusters.at(cluster).read(database, { count: collection })).n as number;
-		return (await Promise.all(this.#pairs.map(count))).reduce((sum, one) => sum + one, 0);
+	countRows(): Promise<number> {
+		const copies = this.#pairs.map(({ copy }) => copy);
+		return countRows(this.#deps.clusters, copies);
 	}
 
 	/** Gives all copies their final names, and tells their UUIDs. Announced before, so that whoever goes on knows them. */
