@@ -1,5 +1,5 @@
 import { bool, type CleanedEnv, cleanEnv, makeValidator, str } from "envalid";
-import { weakConcern } from "./domain/cluster-address.ts";
+import { weakConcern } from "./domain/routing/cluster-address.ts";
 
 /** The only reader of the environment. Everything is checked at once and all faults come in one report; nothing is guessed. */
 

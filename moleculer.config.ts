@@ -1,10 +1,10 @@
 import type { BrokerOptions } from "moleculer";
 import type { Config } from "./config.ts";
-import { backgroundBus } from "./lib/background-bus.ts";
-import { drainGateway } from "./lib/drain-gateway.ts";
-import { localCalls } from "./lib/local-calls.ts";
-import { metricsServer } from "./lib/metrics-server.ts";
-import { refusalCounts } from "./lib/refusal-counts.ts";
+import { drainGateway } from "./lib/http/drain-gateway.ts";
+import { metricsServer } from "./lib/metrics/metrics-server.ts";
+import { refusalCounts } from "./lib/metrics/refusal-counts.ts";
+import { backgroundBus } from "./lib/moleculer/background-bus.ts";
+import { localCalls } from "./lib/moleculer/local-calls.ts";
 
 const LOST_CALL = new Set(["REQUEST_TIMEOUT", "REQUEST_REJECTED"]);
 
@@ -51,7 +51,7 @@ export default function brokerOptions(config: Config): BrokerOptions {
 		skipProcessEventRegistration: true,
 		// `$node.options` would tell every node on the bus the address of the transporter, password and all.
 		internalServices: { $node: { actions: { options: false } } },
-		// They would wrap every action; ours are in lib/metrics.ts.
+		// They would wrap every action; ours are in lib/metrics/metrics.ts.
 		metrics: { enabled: false },
 		logger: {
 			type: "Pino",

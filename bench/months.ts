@@ -1,13 +1,13 @@
 import type { Document } from "mongodb";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { alarmsOf } from "../domain/holdings.ts";
-import { shardOf } from "../domain/ids.ts";
-import { type Month, monthEndMs, monthStartMs } from "../domain/periods.ts";
-import { shardTarget, type Target } from "../domain/routing.ts";
-import type { AlarmRow } from "../domain/rows.ts";
-import { insertVerdicts } from "../domain/verdicts.ts";
-import type { Clusters } from "../stores/clusters.ts";
-import { insertInto } from "../stores/shard-command.ts";
+import { shardOf } from "../domain/alarms/ids.ts";
+import type { AlarmRow } from "../domain/alarms/rows.ts";
+import { insertVerdicts } from "../domain/alarms/write-results.ts";
+import { alarmsOf } from "../domain/routing/collection-catalog.ts";
+import { shardTarget, type Target } from "../domain/routing/routing.ts";
+import { type Month, monthEndMs, monthStartMs } from "../domain/time/periods.ts";
+import type { Clusters } from "../stores/mongo/clusters.ts";
+import { insertInto } from "../stores/mongo/commands.ts";
 import { SAMPLE_SIZE, storedRow, variedAlarm } from "./sample.ts";
 
 /** Past months with alarms in them, as the service would have made and stored them at the time. */

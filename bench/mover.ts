@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { readConfig } from "../config.ts";
-import type { Month } from "../domain/periods.ts";
-import { shardPlace } from "../domain/routing.ts";
-import { archiveMonth } from "../stores/archive-month.ts";
-import { dropAway } from "../stores/away.ts";
-import { Clusters } from "../stores/clusters.ts";
-import { newestMap } from "../stores/map-change.ts";
-import { MovePace } from "../stores/move-pace.ts";
-import { moveShard } from "../stores/move-shard.ts";
-import type { MoveDeps, MoveStep } from "../stores/moving.ts";
+import { shardPlace } from "../domain/routing/routing.ts";
+import type { Month } from "../domain/time/periods.ts";
+import { MovePace } from "../jobs/copy-throttle.ts";
+import { archiveMonth } from "../jobs/migrate/archive-month.ts";
+import { dropAway } from "../jobs/migrate/drop-archived-source.ts";
+import type { MoveDeps, MoveStep } from "../jobs/migrate/migration.ts";
+import { moveShard } from "../jobs/migrate/move-shard.ts";
+import { Clusters } from "../stores/mongo/clusters.ts";
+import { newestMap } from "../stores/routing/map-change.ts";
 import { answer, ready } from "./answering.ts";
 
 // The mover's deeds in a process of their own, as the service runs them.

@@ -1,4 +1,4 @@
-import { cutBatches, encodeBatch } from "../domain/batch.ts";
+import { cutBatches, encodeBatch } from "../domain/alarms/batch.ts";
 import { freshAlarm, queuedItem } from "./sample.ts";
 
 export interface PackedBatch {

@@ -1,10 +1,10 @@
 import { readConfig } from "../config.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { alarmsOf, monthOfCollection } from "../domain/holdings.ts";
-import { monthOf } from "../domain/periods.ts";
-import { Clusters } from "../stores/clusters.ts";
-import { readInbox } from "../stores/inbox.ts";
-import { newestMap } from "../stores/map-change.ts";
+import { alarmsOf, monthOfCollection } from "../domain/routing/collection-catalog.ts";
+import { monthOf } from "../domain/time/periods.ts";
+import { readInbox } from "../stores/alarms/inbox.ts";
+import { Clusters } from "../stores/mongo/clusters.ts";
+import { newestMap } from "../stores/routing/map-change.ts";
 import { answer, ready } from "./answering.ts";
 import { quantile } from "./stats.ts";
 

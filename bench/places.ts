@@ -1,7 +1,7 @@
 import type { RoutingMap } from "../contracts/routing.ts";
-import { alarmsOf } from "../domain/holdings.ts";
-import { monthOf } from "../domain/periods.ts";
-import { shardTarget } from "../domain/routing.ts";
+import { alarmsOf } from "../domain/routing/collection-catalog.ts";
+import { shardTarget } from "../domain/routing/routing.ts";
+import { monthOf } from "../domain/time/periods.ts";
 import type { Lab } from "./lab.ts";
 
 /** Where the alarms of a shard lie in this month, in terms that a bare client understands. Index = shard. */

@@ -1,9 +1,9 @@
 import type { RoutingMap } from "../contracts/routing.ts";
-import { monthOfCollection, shardDatabase } from "../domain/holdings.ts";
-import { showId } from "../domain/ids.ts";
-import { shardPlace } from "../domain/routing.ts";
-import type { Cluster } from "../stores/cluster.ts";
-import type { Clusters } from "../stores/clusters.ts";
+import { showId } from "../domain/alarms/ids.ts";
+import { monthOfCollection, shardDatabase } from "../domain/routing/collection-catalog.ts";
+import { shardPlace } from "../domain/routing/routing.ts";
+import type { Cluster } from "../stores/mongo/cluster.ts";
+import type { Clusters } from "../stores/mongo/clusters.ts";
 import type { BusyEnd } from "./load/busy-plan.ts";
 
 /** Looks at every alarm on every service cluster, whatever the map says: a bare count beside the reconciliation. */

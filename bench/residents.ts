@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { showId } from "../domain/ids.ts";
+import { showId } from "../domain/alarms/ids.ts";
 import type { Lab } from "./lab.ts";
 import type { BusyCustomer } from "./load/busy-plan.ts";
 import { customersOf } from "./sample.ts";

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import type { NewAlarm } from "../contracts/alarm.ts";
-import { encodeItem, type Item } from "../domain/batch.ts";
-import { newAlarmId, shardOf, userHash } from "../domain/ids.ts";
-import { type AlarmRow, toRow } from "../domain/rows.ts";
+import { encodeItem, type Item } from "../domain/alarms/batch.ts";
+import { newAlarmId, shardOf, userHash } from "../domain/alarms/ids.ts";
+import { type AlarmRow, toRow } from "../domain/alarms/rows.ts";
 import { ROOT } from "./child.ts";
 
 /** Payloads of every figure: the alarms of the sample, given to as many customers as a real day has. */

@@ -1,8 +1,8 @@
 import type { Document } from "mongodb";
 import { MongoClient } from "mongodb";
-import { shardOf } from "../domain/ids.ts";
-import { monthOf, monthStartMs } from "../domain/periods.ts";
-import type { AlarmRow } from "../domain/rows.ts";
+import { shardOf } from "../domain/alarms/ids.ts";
+import type { AlarmRow } from "../domain/alarms/rows.ts";
+import { monthOf, monthStartMs } from "../domain/time/periods.ts";
 import { customerToken } from "../ops/credentials.ts";
 import type { Lab } from "./lab.ts";
 import { type Place, placesOf } from "./places.ts";

@@ -2,7 +2,7 @@ import type { Lane } from "./alarm.ts";
 
 /** How late alarms are and what waits where, as operators see it. Null is what could not be found out. */
 
-/** Delays from acceptance to the slot, counted in the fixed buckets of domain/delay-histogram.ts; the last has no upper bound. */
+/** Delays from acceptance to the slot, counted in the fixed buckets of domain/time/delay-histogram.ts; the last has no upper bound. */
 export interface DelayCounts {
 	/** The first of them was counted at this moment or later. */
 	since: string;

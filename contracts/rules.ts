@@ -3,7 +3,7 @@ import { RUN_KINDS, RUN_STATES } from "./archive.ts";
 import { FAILURES } from "./errors.ts";
 import { CHANGE_KINDS } from "./shards.ts";
 
-/** fastest-validator rules of each action's params: shapes only. What a shape cannot say is in domain/alarm-content.ts. */
+/** fastest-validator rules of each action's params: shapes only. What a shape cannot say is in domain/alarms/alarm-content.ts. */
 
 const ISO_UTC = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$/;
 /** A pattern, and what it asks for in words: a regular expression tells few people what to change. */
@@ -168,7 +168,7 @@ export const HISTORY_QUERY = {
 	before: { ...count, min: 1 },
 } as const;
 export const RUN_KEY = { $$strict: true, id: { type: "string", min: 1, max: 64, pattern: /^[\w-]+$/ } } as const;
-/** Shapes alone: what is wrong with an address is told without it (`domain/clusters.ts`), because a password may stand in it. */
+/** Shapes alone: what is wrong with an address is told without it (`domain/routing/clusters.ts`), because a password may stand in it. */
 export const CLUSTER_REQUEST = {
 	$$strict: true,
 	name: { type: "string", min: 1, max: 16 },

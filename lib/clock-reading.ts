@@ -1,4 +1,4 @@
-import type { ClockReading } from "../domain/clock.ts";
+import type { ClockReading } from "../domain/time/clock.ts";
 
 /** What a server's clock says, between the moments of asking and hearing. */
 export async function readClock(server: string, ask: () => Promise<number>): Promise<ClockReading> {

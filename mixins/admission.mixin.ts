@@ -1,10 +1,10 @@
 import type { Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
 import { Admission, type HasAdmission } from "../lib/admission.ts";
-import { addReadinessCheck } from "../lib/readiness.ts";
-import { share } from "../lib/shared.ts";
-import { CREDENTIALS_ID, type VersionedCredentials } from "../stores/credentials.ts";
-import { HeldDocument } from "../stores/held-document.ts";
+import { addReadinessCheck } from "../lib/moleculer/readiness.ts";
+import { share } from "../lib/moleculer/shared-resource.ts";
+import { HeldDocument } from "../stores/routing/cached-document.ts";
+import { CREDENTIALS_ID, type VersionedCredentials } from "../stores/routing/credentials.ts";
 import { shareClusters } from "./clusters.ts";
 
 interface Vars extends HasAdmission {

@@ -1,8 +1,8 @@
 import type { Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
-import { clockTrouble } from "../domain/clock.ts";
+import { clockTrouble } from "../domain/time/clock.ts";
 import { readClock } from "../lib/clock-reading.ts";
-import { addReadinessCheck } from "../lib/readiness.ts";
+import { addReadinessCheck } from "../lib/moleculer/readiness.ts";
 import { askClock } from "../streams/preflight.ts";
 import { shareClusters } from "./clusters.ts";
 

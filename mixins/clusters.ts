@@ -1,8 +1,8 @@
 import type { Service } from "moleculer";
 import type { Config } from "../config.ts";
-import { share } from "../lib/shared.ts";
-import { WrongServer } from "../stores/cluster.ts";
-import { Clusters } from "../stores/clusters.ts";
+import { share } from "../lib/moleculer/shared-resource.ts";
+import { WrongServer } from "../stores/mongo/cluster.ts";
+import { Clusters } from "../stores/mongo/clusters.ts";
 
 /** The databases of the configuration, shared by all services of a process. */
 export function shareClusters(service: Service, config: Config): { value: Clusters; release: () => Promise<void> } {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
-import { giveUp } from "../lib/give-up.ts";
-import { addReadinessCheck } from "../lib/readiness.ts";
+import { giveUp } from "../lib/moleculer/fatal-exit.ts";
+import { addReadinessCheck } from "../lib/moleculer/readiness.ts";
 import { StreamConnection } from "../streams/connection.ts";
 import { inspector } from "../streams/preflight.ts";
 

@@ -1,12 +1,12 @@
 import type { Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
 import type { RoutingMap } from "../contracts/routing.ts";
-import { giveUp } from "../lib/give-up.ts";
-import { addReadinessCheck } from "../lib/readiness.ts";
-import { share } from "../lib/shared.ts";
-import type { Clusters } from "../stores/clusters.ts";
-import { HeldDocument } from "../stores/held-document.ts";
-import { MAP_ID, WrongShardCount } from "../stores/routing-map.ts";
+import { giveUp } from "../lib/moleculer/fatal-exit.ts";
+import { addReadinessCheck } from "../lib/moleculer/readiness.ts";
+import { share } from "../lib/moleculer/shared-resource.ts";
+import type { Clusters } from "../stores/mongo/clusters.ts";
+import { HeldDocument } from "../stores/routing/cached-document.ts";
+import { MAP_ID, WrongShardCount } from "../stores/routing/provision.ts";
 import { refuseWrongClusters, shareClusters } from "./clusters.ts";
 
 export interface HasRouting {

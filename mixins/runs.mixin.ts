@@ -4,13 +4,13 @@ import DbService from "moleculer-db";
 import MongoAdapter from "moleculer-db-adapter-mongo";
 import type { Config } from "../config.ts";
 import { RUN_STATES, type Run, type RunState } from "../contracts/archive.ts";
-import { META_DATABASE, META_HOLDINGS } from "../domain/holdings.ts";
-import { ENDED, type RunChange } from "../domain/runs.ts";
-import { DUPLICATE_KEY } from "../domain/verdicts.ts";
-import { away } from "../stores/cluster.ts";
-import type { Clusters } from "../stores/clusters.ts";
-import { ensureCollection } from "../stores/collections.ts";
-import type { Customer, CustomerChange, RunStore } from "../stores/run-store.ts";
+import { DUPLICATE_KEY } from "../domain/alarms/write-results.ts";
+import { ENDED, type RunChange } from "../domain/jobs/runs.ts";
+import { META_DATABASE, META_HOLDINGS } from "../domain/routing/collection-catalog.ts";
+import type { Customer, CustomerChange, RunStore } from "../jobs/runs/run-store.ts";
+import { away } from "../stores/mongo/cluster.ts";
+import type { Clusters } from "../stores/mongo/clusters.ts";
+import { ensureCollection } from "../stores/mongo/collections.ts";
 import { shareClusters } from "./clusters.ts";
 
 export interface HasRuns {

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ServiceBroker } from "moleculer";
 import type { FieldFault } from "../contracts/alarm.ts";
 import type { ArchiveRequest } from "../contracts/archive.ts";
-import { invalid } from "../domain/invalid.ts";
-import { call } from "../lib/service.ts";
+import { invalid } from "../domain/validation-fault.ts";
+import { call } from "../lib/moleculer/service.ts";
 import { answerText, erasedText, planText, stateText, stoppedText } from "./archive-text.ts";
 
 /** `archive plan | run | status | stop | erase` in the operators' console. */

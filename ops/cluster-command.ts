@@ -1,6 +1,6 @@
 import type { ServiceBroker } from "moleculer";
 import type { FieldFault } from "../contracts/alarm.ts";
-import { call } from "../lib/service.ts";
+import { call } from "../lib/moleculer/service.ts";
 import { additionText, clustersText, retirementText } from "./cluster-text.ts";
 
 /** `cluster list | add | retire` in the operators' console. */

@@ -3,8 +3,8 @@ import { readFile, rename, writeFile } from "node:fs/promises";
 import { exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from "jose";
 import { type Credentials, hashSecret, parseCredential, type StoredKey, showKey } from "../domain/access.ts";
 import { AUDIENCE, SIGNATURE } from "../lib/admission.ts";
-import type { Clusters } from "../stores/clusters.ts";
-import { changeCredentials } from "../stores/credentials.ts";
+import type { Clusters } from "../stores/mongo/clusters.ts";
+import { changeCredentials } from "../stores/routing/credentials.ts";
 
 /** First credentials. Secrets go into a file of the operator's and nowhere else; the database keeps hashes and the public key. */
 

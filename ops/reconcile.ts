@@ -1,9 +1,9 @@
 import { CommanderError } from "commander";
 import { ConfigFault, readConfig } from "../config.ts";
 import type { AuditProgress, AuditReport } from "../contracts/audit.ts";
-import { exitCodeOf } from "../domain/audit.ts";
-import { audit } from "../stores/audit.ts";
-import { Clusters } from "../stores/clusters.ts";
+import { exitCodeOf } from "../domain/jobs/reconcile.ts";
+import { audit } from "../jobs/reconcile/reconcile.ts";
+import { Clusters } from "../stores/mongo/clusters.ts";
 import { environmentOf, readLocal } from "./local.ts";
 import { type Options, readOptions } from "./reconcile/options.ts";
 import { toText, toVerdict } from "./reconcile/report.ts";

@@ -1,7 +1,7 @@
 import { type Middleware, ServiceBroker } from "moleculer";
 import { readConfig } from "../config.ts";
 import type { Meta } from "../contracts/actions.ts";
-import { call } from "../lib/service.ts";
+import { call } from "../lib/moleculer/service.ts";
 import brokerOptions from "../moleculer.config.ts";
 import { ARCHIVE } from "./archive-command.ts";
 import { CLUSTER } from "./cluster-command.ts";

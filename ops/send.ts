@@ -1,6 +1,5 @@
 import path from "node:path";
 import { CommanderError } from "commander";
-import { type Course, Reconciliation, whatIsWrong } from "../domain/reconciliation.ts";
 import { deliverAll } from "./send/deliver.ts";
 import { UsageFault } from "./send/fault.ts";
 import { type LineSource, openLines } from "./send/lines.ts";
@@ -8,6 +7,7 @@ import { assertReached, findTarget, type Options, readOptions } from "./send/opt
 import { withProgress } from "./send/progress.ts";
 import { toJson, toTable, toVerdict } from "./send/report.ts";
 import { type RestApi, restApi } from "./send/rest.ts";
+import { type Course, Reconciliation, whatIsWrong } from "./send/send-account.ts";
 import { settleAll } from "./send/settle.ts";
 import { CACHE_DIR } from "./start/run-dir.ts";
 import { onStopSignal } from "./start/signals.ts";

@@ -1,5 +1,5 @@
 import type { ServiceBroker } from "moleculer";
-import { call } from "../lib/service.ts";
+import { call } from "../lib/moleculer/service.ts";
 import { troubleText } from "./archive-command.ts";
 import { begunText, historyText, mapText, planText, runText, statusText } from "./shard-text.ts";
 

@@ -8,7 +8,7 @@ import type {
 	ShardState,
 	ShardsState,
 } from "../contracts/shards.ts";
-import { isOpen } from "../domain/runs.ts";
+import { isOpen } from "../domain/jobs/runs.ts";
 import { aligned, bar, durationText, sizeText } from "./table.ts";
 
 /** Shards and their moves as an operator reads them on a console. */

@@ -7,8 +7,8 @@ import { takeLock } from "./start/lock.ts";
 import { killHard, stopLeftOvers } from "./start/processes.ts";
 import { mongoAddresses, type Ready, readCredentials, welcome } from "./start/ready.ts";
 import { ROLE_NAMES, type RoleName, startRole } from "./start/roles.ts";
-import { openRunDir, type RunDir } from "./start/run-dir.ts";
-import { pidsOf, type Running, replaceFile, stopAll } from "./start/running.ts";
+import { openRunDir, type RunDir, replaceFile } from "./start/run-dir.ts";
+import { pidsOf, type Running, stopAll } from "./start/running.ts";
 import { setUp } from "./start/set-up.ts";
 import { onStopSignal } from "./start/signals.ts";
 

@@ -1,9 +1,9 @@
 import { connect } from "nats";
 import type { Config } from "../config.ts";
 import { LANES } from "../contracts/alarm.ts";
-import { adoptAddresses } from "../stores/cluster-registry.ts";
-import { Clusters } from "../stores/clusters.ts";
-import { ensureCollections, ensureMap, ensureShardIndexes } from "../stores/routing-map.ts";
+import { adoptAddresses } from "../stores/clusters/add-cluster.ts";
+import { Clusters } from "../stores/mongo/clusters.ts";
+import { ensureCollections, ensureMap, ensureShardIndexes } from "../stores/routing/provision.ts";
 import { natsAddress } from "../streams/address.ts";
 import { ensureLane, laneSize } from "../streams/lanes.ts";
 import { setUpCredentials } from "./credentials.ts";

@@ -16,28 +16,28 @@ import {
 	REDRIVE,
 	STATUS_KEY,
 } from "../contracts/rules.ts";
-import { failureRequest, showFailureCursor, toFailure } from "../domain/failures.ts";
-import { belongsTo, idTimeMs, parseId } from "../domain/ids.ts";
-import { momentMs } from "../domain/invalid.ts";
-import { mayBePending } from "../domain/low-watermark.ts";
-import { type PageRequest, parseCursor, showCursor } from "../domain/paging.ts";
-import { daysBefore } from "../domain/periods.ts";
-import { isRead, summarize } from "../domain/read-state.ts";
-import { isInService } from "../domain/routing.ts";
-import { isTombstone, type Slot, toInbox, toStatus } from "../domain/rows.ts";
+import { failureRequest, showFailureCursor, toFailure } from "../domain/alarms/failures.ts";
+import { belongsTo, idTimeMs, parseId } from "../domain/alarms/ids.ts";
+import { mayBePending } from "../domain/alarms/low-watermark.ts";
+import { type PageRequest, parseCursor, showCursor } from "../domain/alarms/paging.ts";
+import { isRead, summarize } from "../domain/alarms/read-state.ts";
+import { isTombstone, type Slot, toInbox, toStatus } from "../domain/alarms/rows.ts";
+import { isInService } from "../domain/routing/routing.ts";
+import { daysBefore } from "../domain/time/periods.ts";
+import { momentMs } from "../domain/validation-fault.ts";
 import type { HasAdmission } from "../lib/admission.ts";
-import { toCsv } from "../lib/failures-csv.ts";
-import { Pacer } from "../lib/pacer.ts";
-import { defineService } from "../lib/service.ts";
+import { toCsv } from "../lib/http/failures-csv.ts";
+import { defineService } from "../lib/moleculer/service.ts";
+import { Pacer } from "../lib/rate-limiter.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
-import { discardMany, type FailureDeps, LONG_CALL_MS, redriveMany } from "../stores/failure-deeds.ts";
-import { type FailureList, listFailures, listManyFailures } from "../stores/failures.ts";
-import { findSlot, findUnread, readInbox } from "../stores/inbox.ts";
-import { HeldLowWatermark } from "../stores/low-watermark.ts";
-import { getAlarm, hideAlarm, markAlarm, markAllRead, type Owner } from "../stores/marks.ts";
-import { withMap } from "../stores/shard-command.ts";
-import { loadReadState, userTarget } from "../stores/user-state.ts";
+import { findSlot, findUnread, readInbox } from "../stores/alarms/inbox.ts";
+import { getAlarm, hideAlarm, markAlarm, markAllRead, type Owner } from "../stores/alarms/read-marks.ts";
+import { loadReadState, userTarget } from "../stores/alarms/user-state.ts";
+import { discardMany, type FailureDeps, LONG_CALL_MS, redriveMany } from "../stores/failures/bulk-actions.ts";
+import { type FailureList, listFailures, listManyFailures } from "../stores/failures/failures.ts";
+import { HeldLowWatermark } from "../stores/routing/low-watermark.ts";
+import { withMap } from "../stores/routing/with-map.ts";
 
 interface Vars extends HasRouting, HasAdmission {
 	watermark: HeldLowWatermark;

@@ -15,22 +15,22 @@ import {
 	SHARD_MOVE,
 	SHARD_RESUME,
 } from "../contracts/rules.ts";
-import { byUrgency, ENDED, NOT_ENDED } from "../domain/runs.ts";
-import { collectionsByTier } from "../domain/tiers.ts";
+import { byUrgency, ENDED, NOT_ENDED } from "../domain/jobs/runs.ts";
+import { collectionsByTier } from "../domain/routing/tiers.ts";
+import { ShardMoves } from "../jobs/move-requests.ts";
+import { monthStates } from "../jobs/plan/archive-status.ts";
+import { shardsState } from "../jobs/plan/shard-status.ts";
+import { MOST_RUNS } from "../jobs/runs/open-run.ts";
+import { Mover } from "../jobs/scheduler.ts";
 import type { HasAdmission } from "../lib/admission.ts";
-import { showArchive } from "../lib/archive-metrics.ts";
-import { answerWithin, inTime } from "../lib/in-time.ts";
-import { metricsOf } from "../lib/metrics.ts";
-import { broadcast, defineService } from "../lib/service.ts";
+import { showArchive } from "../lib/metrics/archive-metrics.ts";
+import { metricsOf } from "../lib/metrics/metrics.ts";
+import { broadcast, defineService } from "../lib/moleculer/service.ts";
+import { answerWithin, inTime } from "../lib/timeout.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
 import { type HasRuns, runs } from "../mixins/runs.mixin.ts";
-import { monthStates } from "../stores/archive-state.ts";
-import { readHistory } from "../stores/map-history.ts";
-import { Mover } from "../stores/mover.ts";
-import { MOST_RUNS } from "../stores/run-opening.ts";
-import { ShardMoves } from "../stores/shard-moves.ts";
-import { shardsState } from "../stores/shard-state.ts";
+import { readHistory } from "../stores/routing/map-history.ts";
 
 interface Vars extends HasRouting, HasAdmission, HasRuns {
 	mover: Mover;

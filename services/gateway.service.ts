@@ -8,14 +8,14 @@ import type { RunAnswer } from "../contracts/archive.ts";
 import type { ClusterAddition, ClusterRetirement } from "../contracts/clusters.ts";
 import { Fault } from "../contracts/errors.ts";
 import type { FailureExport } from "../contracts/failures.ts";
-import { invalid } from "../domain/invalid.ts";
+import { invalid } from "../domain/validation-fault.ts";
 import type { HasAdmission } from "../lib/admission.ts";
-import { BodyBudget } from "../lib/body-budget.ts";
-import { isDraining } from "../lib/drain-gateway.ts";
-import { readJsonBody } from "../lib/json-body.ts";
-import { sendMetrics } from "../lib/metrics-server.ts";
-import { type Problem, toProblem } from "../lib/problem.ts";
-import { readinessOf } from "../lib/readiness.ts";
+import { BodyBudget } from "../lib/http/body-budget.ts";
+import { isDraining } from "../lib/http/drain-gateway.ts";
+import { readJsonBody } from "../lib/http/json-body.ts";
+import { type Problem, toProblem } from "../lib/http/problem.ts";
+import { sendMetrics } from "../lib/metrics/metrics-server.ts";
+import { readinessOf } from "../lib/moleculer/readiness.ts";
 import { admission } from "../mixins/admission.mixin.ts";
 
 /** REST, and nothing else: explicit aliases only; who is calling is checked before a body is read. */

@@ -1,6 +1,6 @@
 import type { JetStreamManager } from "nats";
 import type { Lane } from "../contracts/alarm.ts";
-import type { Backlog } from "../domain/low-watermark.ts";
+import type { Backlog } from "../domain/alarms/low-watermark.ts";
 import { shardOfSubject, sinceOfSubject, streamOf } from "./lanes.ts";
 
 /** What a lane's stream still holds: `batches` in all, of which some are parked for a shard. */

@@ -1,6 +1,6 @@
 import { headers, type JetStreamClient } from "nats";
 import type { Lane } from "../contracts/alarm.ts";
-import type { PackedBatch } from "../domain/batch.ts";
+import type { PackedBatch } from "../domain/alarms/batch.ts";
 import { batchSubject, parkedSubject, relaySubject, streamOf } from "./lanes.ts";
 
 /** Puts packed batches on a lane's stream; every function resolves with the server's word that it is on disk. */

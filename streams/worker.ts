@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Consumer, ConsumerMessages, JsMsg, Subscription } from "nats";
 import type { Lane } from "../contracts/alarm.ts";
-import { backoffMs } from "../domain/verdicts.ts";
+import { backoffMs } from "../domain/alarms/write-results.ts";
 import type { StreamConnection } from "./connection.ts";
 import { streamOf } from "./lanes.ts";
 import { HEADER } from "./publisher.ts";

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { addMonths, type Month, monthEndMs, monthOf, monthStartMs } from "../../domain/periods.ts";
-import type { AlarmRow } from "../../domain/rows.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import type { AlarmRow } from "../../domain/alarms/rows.ts";
+import { addMonths, type Month, monthEndMs, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
 import type { Child } from "../child.ts";
 import type { Figure } from "../figure.ts";
 import type { LoadResult } from "../load/closed.ts";

@@ -1,9 +1,9 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { ARCHIVE_HOLDINGS, alarmsOf, archiveDatabase, awayOf } from "../../domain/holdings.ts";
-import { idTimeMs } from "../../domain/ids.ts";
-import { addMonths, type Month, monthOf } from "../../domain/periods.ts";
-import type { AlarmRow } from "../../domain/rows.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import { idTimeMs } from "../../domain/alarms/ids.ts";
+import type { AlarmRow } from "../../domain/alarms/rows.ts";
+import { ARCHIVE_HOLDINGS, alarmsOf, archiveDatabase, awayOf } from "../../domain/routing/collection-catalog.ts";
+import { addMonths, type Month, monthOf } from "../../domain/time/periods.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
 import type { Child } from "../child.ts";
 import type { Figure } from "../figure.ts";
 import type { Lab } from "../lab.ts";

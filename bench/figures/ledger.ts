@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { decodeBatch } from "../../domain/batch.ts";
-import { type Decision, triage } from "../../domain/triage.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import { HeldDocument } from "../../stores/held-document.ts";
-import { type IntakeDeps, takeIn } from "../../stores/intake.ts";
-import { type LedgerRow, writeLedger } from "../../stores/ledger.ts";
-import { ClusterBreakers } from "../../stores/patience.ts";
-import { MAP_ID } from "../../stores/routing-map.ts";
+import { decodeBatch } from "../../domain/alarms/batch.ts";
+import { type Decision, triage } from "../../domain/alarms/triage.ts";
+import { type IntakeDeps, takeIn } from "../../stores/alarms/insert-alarms.ts";
+import { type LedgerRow, writeLedger } from "../../stores/alarms/ledger.ts";
+import { ClusterBreakers } from "../../stores/mongo/circuit-breakers.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
+import { HeldDocument } from "../../stores/routing/cached-document.ts";
+import { MAP_ID } from "../../stores/routing/provision.ts";
 import type { Figure } from "../figure.ts";
 import { packedBatches } from "../packed.ts";
 import type { Stage } from "../stage.ts";
@@ -21,7 +21,7 @@ const SIZES = [
 	{ key: "ledger-single", name: "one alarm with ledger", alarms: 1, perBatch: 1, turns: 100 },
 ] as const;
 type Size = (typeof SIZES)[number];
-/** Of a worker under a flood, see mixins/storing.ts. */
+/** Of a worker under a flood, see consume/store-round.ts. */
 const PACE = { rows: 1_000, inserts: 2, giveWay: () => Promise.resolve() };
 
 export async function ledger(stage: Stage): Promise<Figure[]> {

@@ -1,6 +1,6 @@
-import { SHARD_HOLDINGS } from "../../domain/holdings.ts";
-import { addMonths, monthOf } from "../../domain/periods.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import { SHARD_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { addMonths, monthOf } from "../../domain/time/periods.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
 import type { Child } from "../child.ts";
 import type { Figure } from "../figure.ts";
 import type { Lab } from "../lab.ts";

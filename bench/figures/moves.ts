@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { LANES } from "../../contracts/alarm.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { newAlarmId } from "../../domain/ids.ts";
-import { addMonths, type Month, monthOf } from "../../domain/periods.ts";
-import { shardPlace, slotOf } from "../../domain/routing.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import { newestMap } from "../../stores/map-change.ts";
+import { newAlarmId } from "../../domain/alarms/ids.ts";
+import { shardPlace, slotOf } from "../../domain/routing/routing.ts";
+import { addMonths, type Month, monthOf } from "../../domain/time/periods.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
+import { newestMap } from "../../stores/routing/map-change.ts";
 import type { Child } from "../child.ts";
 import type { Figure } from "../figure.ts";
 import {

@@ -1,5 +1,5 @@
 import { MongoClient } from "mongodb";
-import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../../domain/holdings.ts";
+import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
 import type { Child } from "../child.ts";
 import type { Figure } from "../figure.ts";
 import type { Lab } from "../lab.ts";

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { connect } from "nats";
-import { newAlarmId, showId } from "../../domain/ids.ts";
+import { newAlarmId, showId } from "../../domain/alarms/ids.ts";
 import { batchSubject } from "../../streams/lanes.ts";
 import { listen } from "../answering.ts";
 

@@ -1,6 +1,6 @@
 import { type Document, MongoClient } from "mongodb";
-import { shardOf } from "../../domain/ids.ts";
-import type { AlarmRow } from "../../domain/rows.ts";
+import { shardOf } from "../../domain/alarms/ids.ts";
+import type { AlarmRow } from "../../domain/alarms/rows.ts";
 import { answer, ready } from "../answering.ts";
 import type { Place } from "../places.ts";
 import { freshAlarm, storedRow } from "../sample.ts";

@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from "node:http";
 import { type Collection, type Document, MongoClient } from "mongodb";
-import { shardOf, userHash, userRange } from "../../domain/ids.ts";
-import { type AlarmRow, toInbox } from "../../domain/rows.ts";
+import { shardOf, userHash, userRange } from "../../domain/alarms/ids.ts";
+import { type AlarmRow, toInbox } from "../../domain/alarms/rows.ts";
 import { listen } from "../answering.ts";
 import type { Place } from "../places.ts";
 

@@ -1,6 +1,6 @@
 import { type Document, MongoClient } from "mongodb";
 import { connect } from "nats";
-import { newAlarmId, shardOf } from "../../domain/ids.ts";
+import { newAlarmId, shardOf } from "../../domain/alarms/ids.ts";
 import { streamOf, WORKER } from "../../streams/lanes.ts";
 import { ready } from "../answering.ts";
 import type { Place } from "../places.ts";

@@ -1,4 +1,4 @@
-import { addMonths, type Month, monthEndMs, monthOf, monthStartMs } from "../../domain/periods.ts";
+import { addMonths, type Month, monthEndMs, monthOf, monthStartMs } from "../../domain/time/periods.ts";
 
 /** When a bank's alarms come. */
 

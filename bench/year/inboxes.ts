@@ -1,9 +1,9 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { idTimeMs, showId } from "../../domain/ids.ts";
-import { type Month, monthOf } from "../../domain/periods.ts";
-import type { AlarmRow } from "../../domain/rows.ts";
-import type { Clusters } from "../../stores/clusters.ts";
-import { findSlot, readInbox } from "../../stores/inbox.ts";
+import { idTimeMs, showId } from "../../domain/alarms/ids.ts";
+import type { AlarmRow } from "../../domain/alarms/rows.ts";
+import { type Month, monthOf } from "../../domain/time/periods.ts";
+import { findSlot, readInbox } from "../../stores/alarms/inbox.ts";
+import type { Clusters } from "../../stores/mongo/clusters.ts";
 
 /** Whether customers find in their inboxes what was put in. */
 

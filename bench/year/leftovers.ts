@@ -1,7 +1,7 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { archiveDatabase, shardDatabase } from "../../domain/holdings.ts";
-import { shardPlace } from "../../domain/routing.ts";
-import type { Clusters } from "../../stores/clusters.ts";
+import { archiveDatabase, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import { shardPlace } from "../../domain/routing/routing.ts";
+import type { Clusters } from "../../stores/mongo/clusters.ts";
 
 /** Collections of alarms, renamed sources and copies that the map does not know, by cluster, database and name. */
 export async function leftovers(clusters: Clusters, map: RoutingMap): Promise<string[]> {

@@ -1,5 +1,5 @@
 import type { Tier } from "../../contracts/routing.ts";
-import type { Month } from "../../domain/periods.ts";
+import type { Month } from "../../domain/time/periods.ts";
 
 /** What is printed after each month. */
 

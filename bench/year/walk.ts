@@ -1,17 +1,17 @@
 import type { ArchivePlan, DueMonth } from "../../contracts/archive.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { type ArchiveLimits, archivePlan } from "../../domain/archive-plan.ts";
-import { type Month, monthEndMs, monthStartMs } from "../../domain/periods.ts";
-import type { AlarmRow } from "../../domain/rows.ts";
-import { gatherFacts } from "../../stores/archive-facts.ts";
-import { archiveMonth } from "../../stores/archive-month.ts";
-import { dropAway } from "../../stores/away.ts";
-import type { Clusters } from "../../stores/clusters.ts";
-import { dropMonth } from "../../stores/drop-month.ts";
-import { publishLowWatermark } from "../../stores/low-watermark.ts";
-import { newestMap } from "../../stores/map-change.ts";
-import type { MoveDeps } from "../../stores/moving.ts";
-import { ensureCollections, ensureMap } from "../../stores/routing-map.ts";
+import type { AlarmRow } from "../../domain/alarms/rows.ts";
+import { type ArchiveLimits, archivePlan } from "../../domain/jobs/archive-plan.ts";
+import { type Month, monthEndMs, monthStartMs } from "../../domain/time/periods.ts";
+import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
+import { dropAway } from "../../jobs/migrate/drop-archived-source.ts";
+import { dropMonth } from "../../jobs/migrate/drop-month.ts";
+import type { MoveDeps } from "../../jobs/migrate/migration.ts";
+import { gatherFacts } from "../../jobs/plan/archive-facts.ts";
+import type { Clusters } from "../../stores/mongo/clusters.ts";
+import { publishLowWatermark } from "../../stores/routing/low-watermark.ts";
+import { newestMap } from "../../stores/routing/map-change.ts";
+import { ensureCollections, ensureMap } from "../../stores/routing/provision.ts";
 import { inTurns, putAll } from "../months.ts";
 
 /** A system whose clock is told what time it is, month by month: what routers, workers and movers do in it, each in its turn. */

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError } from "commander";
-import { LEDGER_DAYS } from "../../domain/holdings.ts";
-import { dayOf, daysBefore } from "../../domain/periods.ts";
-import { lastDays, WAIT_MS } from "../../stores/audit-runner.ts";
+import { LEDGER_DAYS } from "../../domain/routing/collection-catalog.ts";
+import { dayOf, daysBefore } from "../../domain/time/periods.ts";
+import { lastDays, WAIT_MS } from "../../jobs/reconcile/reconcile-runner.ts";
 import { wholeNumber } from "../whole-number.ts";
 
 /** Which days are reconciled, and how. */

@@ -1,8 +1,8 @@
-import type { Reconciliation } from "../../domain/reconciliation.ts";
-import { giveUp, judgeBulk, judgeSingle, type LineVerdict, mustHalve, type Reply } from "../../domain/send-replies.ts";
 import { inGroups, type Line } from "./lines.ts";
 import { inParallel, pause } from "./parallel.ts";
+import { giveUp, judgeBulk, judgeSingle, type LineVerdict, mustHalve, type Reply } from "./replies.ts";
 import type { RestApi } from "./rest.ts";
+import type { Reconciliation } from "./send-account.ts";
 
 /** A sending: what it needs, and the book it writes into. */
 export interface Sending {

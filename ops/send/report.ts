@@ -1,10 +1,4 @@
-import {
-	type Account,
-	acceptedPerSecond,
-	type Complaint,
-	type Course,
-	whatIsWrong,
-} from "../../domain/reconciliation.ts";
+import { type Account, acceptedPerSecond, type Complaint, type Course, whatIsWrong } from "./send-account.ts";
 
 /** The result as people read it. */
 export function toTable(account: Account, course: Course): string {

@@ -1,6 +1,6 @@
 import http, { type ClientRequest, type IncomingMessage } from "node:http";
 import https from "node:https";
-import type { Reply } from "../../domain/send-replies.ts";
+import type { Reply } from "./replies.ts";
 
 /** The service's REST API with one key, over connections that are kept. node:http. */
 export interface RestApi {

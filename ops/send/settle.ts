@@ -1,7 +1,7 @@
-import type { Reconciliation } from "../../domain/reconciliation.ts";
-import { judgeStatus, type Refusal, type Reply } from "../../domain/send-replies.ts";
 import { inParallel, pause } from "./parallel.ts";
+import { judgeStatus, type Refusal, type Reply } from "./replies.ts";
 import type { RestApi } from "./rest.ts";
+import type { Reconciliation } from "./send-account.ts";
 
 /** What asking for statuses needs. `waitMs` is for ids that are not at an end yet; each id is asked for at least once. */
 export interface Asking {

@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { Say } from "../embedded/chain.ts";
 import { findServer, startMongod, startNats } from "../embedded/index.ts";
-import { grownNames, keepGrown } from "./grown.ts";
+import { grownNames, keepGrown } from "./added-databases.ts";
 import { CACHE_DIR, type RunDir } from "./run-dir.ts";
 
 /** A server that `npm start` has started. */

@@ -1,4 +1,4 @@
-import { realpathSync } from "node:fs";
+import { realpathSync, renameSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { makeWritable } from "../embedded/server-process.ts";
@@ -37,4 +37,10 @@ export async function openRunDir(wanted: string | undefined): Promise<RunDir> {
 		pids: inside("pids.json"),
 		grown: inside("databases.json"),
 	};
+}
+
+/** Whole or not at all, and for the owner's eyes only: it holds keys. Synchronous, so that the last writer has the last word. */
+export function replaceFile(file: string, content: unknown): void {
+	writeFileSync(`${file}.half`, `${JSON.stringify(content, null, "\t")}\n`, { mode: 0o600 });
+	renameSync(`${file}.half`, file);
 }

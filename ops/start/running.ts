@@ -1,4 +1,4 @@
-import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import type { Front } from "../front.ts";
 import type { Backend } from "./backends.ts";
 import type { Control } from "./control.ts";
@@ -49,10 +49,4 @@ export function pidsOf({ roles, backends }: Running): Ready["pids"] {
 		consume: pidOf("consume"),
 		mover: pidOf("mover"),
 	};
-}
-
-/** Whole or not at all, and for the owner's eyes only: it holds keys. Synchronous, so that the last writer has the last word. */
-export function replaceFile(file: string, content: unknown): void {
-	writeFileSync(`${file}.half`, `${JSON.stringify(content, null, "\t")}\n`, { mode: 0o600 });
-	renameSync(`${file}.half`, file);
 }

@@ -1,10 +1,10 @@
 import type { Document } from "mongodb";
-import { alarmsOf, archiveDatabase } from "../../domain/holdings.ts";
-import { showId } from "../../domain/ids.ts";
-import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
-import type { AlarmRow } from "../../domain/rows.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import { liftDeadFences } from "../../stores/fence.ts";
+import { showId } from "../../domain/alarms/ids.ts";
+import type { AlarmRow } from "../../domain/alarms/rows.ts";
+import { alarmsOf, archiveDatabase } from "../../domain/routing/collection-catalog.ts";
+import { addMonths, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { liftDeadFences } from "../../jobs/lock/lift-dead-fences.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
 import { chanceOf, seedOfRun } from "../support/chance.ts";
 import { eventually } from "../support/eventually.ts";
 import { fillInboxes, scroll } from "../support/inboxes.ts";

@@ -1,4 +1,4 @@
-import { shardOf } from "../../domain/ids.ts";
+import { shardOf } from "../../domain/alarms/ids.ts";
 import { eventually } from "../support/eventually.ts";
 import type { Sent } from "../support/oracle.ts";
 import { lineOf, plant } from "../support/plant.ts";

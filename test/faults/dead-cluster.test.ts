@@ -1,10 +1,10 @@
-import { withAddress } from "../../domain/clusters.ts";
-import { addMonths, monthOf } from "../../domain/periods.ts";
-import { cancelMove } from "../../stores/cancel-move.ts";
-import { retireCluster } from "../../stores/cluster-retirement.ts";
-import { changeMap, newestMap } from "../../stores/map-change.ts";
-import { moveShard } from "../../stores/move-shard.ts";
-import { shardSizes } from "../../stores/shard-sizes.ts";
+import { withAddress } from "../../domain/routing/clusters.ts";
+import { addMonths, monthOf } from "../../domain/time/periods.ts";
+import { cancelMove } from "../../jobs/migrate/cancel-move.ts";
+import { moveShard } from "../../jobs/migrate/move-shard.ts";
+import { shardSizes } from "../../jobs/plan/shard-sizes.ts";
+import { retireCluster } from "../../stores/clusters/retire-cluster.ts";
+import { changeMap, newestMap } from "../../stores/routing/map-change.ts";
 import { type Databases, startDatabases } from "../support/databases.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { fillMonth } from "../support/months.ts";

@@ -1,7 +1,7 @@
-import { shardDatabase } from "../../domain/holdings.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import { liftDeadFences } from "../../stores/fence.ts";
-import { newestMap } from "../../stores/map-change.ts";
+import { shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import { liftDeadFences } from "../../jobs/lock/lift-dead-fences.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
+import { newestMap } from "../../stores/routing/map-change.ts";
 import { chanceOf, seedOfRun } from "../support/chance.ts";
 import { eventually } from "../support/eventually.ts";
 import { moveDeps, startMover } from "../support/movers.ts";

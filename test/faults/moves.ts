@@ -1,5 +1,5 @@
 import type { Run as ArchiveRun } from "../../contracts/archive.ts";
-import { MOVE_STEPS, type MoveStep } from "../../stores/moving.ts";
+import { MOVE_STEPS, type MoveStep } from "../../jobs/migrate/migration.ts";
 import { eventually } from "../support/eventually.ts";
 import type { NodeId } from "../support/fault-system.ts";
 import { type MoverProcess, startMover } from "../support/movers.ts";

@@ -1,11 +1,11 @@
 import type { Timestamp } from "mongodb";
-import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/holdings.ts";
-import { addMonths, monthOf } from "../../domain/periods.ts";
-import { archiveMonth } from "../../stores/archive-month.ts";
-import type { Clusters } from "../../stores/clusters.ts";
-import { newestMap } from "../../stores/map-change.ts";
-import { moveShard } from "../../stores/move-shard.ts";
-import type { MoveDeps } from "../../stores/moving.ts";
+import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import { addMonths, monthOf } from "../../domain/time/periods.ts";
+import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
+import type { MoveDeps } from "../../jobs/migrate/migration.ts";
+import { moveShard } from "../../jobs/migrate/move-shard.ts";
+import type { Clusters } from "../../stores/mongo/clusters.ts";
+import { newestMap } from "../../stores/routing/map-change.ts";
 import { type Databases, startDatabases } from "../support/databases.ts";
 import { eventually } from "../support/eventually.ts";
 import { fillMonth } from "../support/months.ts";

@@ -1,11 +1,11 @@
 import type { Document } from "mongodb";
-import { archiveDatabase } from "../../domain/holdings.ts";
-import { showId } from "../../domain/ids.ts";
-import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
-import type { AlarmRow } from "../../domain/rows.ts";
-import { archiveMonth } from "../../stores/archive-month.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import type { MoveStep } from "../../stores/moving.ts";
+import { showId } from "../../domain/alarms/ids.ts";
+import type { AlarmRow } from "../../domain/alarms/rows.ts";
+import { archiveDatabase } from "../../domain/routing/collection-catalog.ts";
+import { addMonths, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
+import type { MoveStep } from "../../jobs/migrate/migration.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
 import { fillInboxes, scroll } from "../support/inboxes.ts";
 import { customersOf } from "../support/months.ts";
 import { moveDeps } from "../support/movers.ts";

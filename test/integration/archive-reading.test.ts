@@ -1,10 +1,10 @@
-import { idTimeMs, newAlarmId, shardOf, showId, userHash } from "../../domain/ids.ts";
-import { addMonths, daysBefore, monthEndMs, monthOf, monthStartMs } from "../../domain/periods.ts";
-import type { AlarmRow, Slot } from "../../domain/rows.ts";
+import { idTimeMs, newAlarmId, shardOf, showId, userHash } from "../../domain/alarms/ids.ts";
+import type { AlarmRow, Slot } from "../../domain/alarms/rows.ts";
+import { addMonths, daysBefore, monthEndMs, monthOf, monthStartMs } from "../../domain/time/periods.ts";
 import type { HasRouting } from "../../mixins/routing.mixin.ts";
-import type { Cluster } from "../../stores/cluster.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import { readInbox } from "../../stores/inbox.ts";
+import { readInbox } from "../../stores/alarms/inbox.ts";
+import type { Cluster } from "../../stores/mongo/cluster.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
 import { archiveMonth, dropMonth, restoreMonth } from "../support/archived.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";

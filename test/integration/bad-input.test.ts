@@ -259,8 +259,8 @@ describe("a read with a fault is refused", () => {
 	});
 
 	test("a cursor of another customer", async () => {
-		const { showCursor } = await import("../../domain/paging.ts");
-		const { newAlarmId } = await import("../../domain/ids.ts");
+		const { showCursor } = await import("../../domain/alarms/paging.ts");
+		const { newAlarmId } = await import("../../domain/alarms/ids.ts");
 		const foreign = showCursor(newAlarmId("u2", Date.now()));
 		expectProblem(await customer("GET", `${inbox}?cursor=${foreign}`), 400, "BROKEN_CURSOR");
 	});

@@ -1,7 +1,7 @@
 import type { Document } from "mongodb";
-import { newAlarmId } from "../../domain/ids.ts";
-import { addMonths, monthOf } from "../../domain/periods.ts";
-import type { Cluster } from "../../stores/cluster.ts";
+import { newAlarmId } from "../../domain/alarms/ids.ts";
+import { addMonths, monthOf } from "../../domain/time/periods.ts";
+import type { Cluster } from "../../stores/mongo/cluster.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";

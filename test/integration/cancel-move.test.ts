@@ -1,10 +1,10 @@
-import { movedName, shardDatabase } from "../../domain/holdings.ts";
-import { addMonths, monthOf } from "../../domain/periods.ts";
-import { cancelMove } from "../../stores/cancel-move.ts";
-import type { Clusters } from "../../stores/clusters.ts";
-import { newestMap } from "../../stores/map-change.ts";
-import { moveShard } from "../../stores/move-shard.ts";
-import { MOVE_STEPS } from "../../stores/moving.ts";
+import { movedName, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import { addMonths, monthOf } from "../../domain/time/periods.ts";
+import { cancelMove } from "../../jobs/migrate/cancel-move.ts";
+import { MOVE_STEPS } from "../../jobs/migrate/migration.ts";
+import { moveShard } from "../../jobs/migrate/move-shard.ts";
+import type { Clusters } from "../../stores/mongo/clusters.ts";
+import { newestMap } from "../../stores/routing/map-change.ts";
 import { type Databases, startDatabases } from "../support/databases.ts";
 import { fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";

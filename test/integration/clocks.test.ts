@@ -1,9 +1,9 @@
 import type { Collection, Document } from "mongodb";
-import { encodeItem } from "../../domain/batch.ts";
-import { newAlarmId } from "../../domain/ids.ts";
-import { readinessOf } from "../../lib/readiness.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import { publishLowWatermark, readLowWatermark } from "../../stores/low-watermark.ts";
+import { encodeItem } from "../../domain/alarms/batch.ts";
+import { newAlarmId } from "../../domain/alarms/ids.ts";
+import { readinessOf } from "../../lib/moleculer/readiness.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
+import { publishLowWatermark, readLowWatermark } from "../../stores/routing/low-watermark.ts";
 import { eventually } from "../support/eventually.ts";
 import { startProcess } from "../support/processes.ts";
 import { TestQueue } from "../support/queue.ts";

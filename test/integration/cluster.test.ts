@@ -1,4 +1,4 @@
-import { Cluster } from "../../stores/cluster.ts";
+import { Cluster } from "../../stores/mongo/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { startServers, type TestServers } from "../support/servers.ts";

@@ -1,12 +1,12 @@
 import type { ServiceBroker } from "moleculer";
 import type { Run } from "../../contracts/archive.ts";
-import { exitCodeOf } from "../../domain/audit.ts";
-import { userHash } from "../../domain/ids.ts";
-import { MARGIN_MS } from "../../domain/low-watermark.ts";
+import { userHash } from "../../domain/alarms/ids.ts";
+import { MARGIN_MS } from "../../domain/alarms/low-watermark.ts";
+import { exitCodeOf } from "../../domain/jobs/reconcile.ts";
+import { audit } from "../../jobs/reconcile/reconcile.ts";
+import { lastDays } from "../../jobs/reconcile/reconcile-runner.ts";
 import type { HasRuns } from "../../mixins/runs.mixin.ts";
-import { audit } from "../../stores/audit.ts";
-import { lastDays } from "../../stores/audit-runner.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
 import { eventually } from "../support/eventually.ts";
 import { TestQueue } from "../support/queue.ts";
 import { type Rest, restClient } from "../support/rest.ts";

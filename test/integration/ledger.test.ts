@@ -1,8 +1,8 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import { type LedgerRow, writeLedger } from "../../stores/ledger.ts";
-import { ClusterBreakers } from "../../stores/patience.ts";
-import { ensureCollections, ensureMap } from "../../stores/routing-map.ts";
+import { type LedgerRow, writeLedger } from "../../stores/alarms/ledger.ts";
+import { ClusterBreakers } from "../../stores/mongo/circuit-breakers.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
+import { ensureCollections, ensureMap } from "../../stores/routing/provision.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { configOf, startServers, type TestServers } from "../support/servers.ts";
 

@@ -1,9 +1,9 @@
 import type { ServiceBroker } from "moleculer";
 import { connect } from "nats";
 import type { Lag } from "../../contracts/lag.ts";
-import { encodeItem } from "../../domain/batch.ts";
-import { CLUSTER_DATABASE } from "../../domain/holdings.ts";
-import { newAlarmId } from "../../domain/ids.ts";
+import { encodeItem } from "../../domain/alarms/batch.ts";
+import { newAlarmId } from "../../domain/alarms/ids.ts";
+import { CLUSTER_DATABASE } from "../../domain/routing/collection-catalog.ts";
 import { freePort } from "../../ops/embedded/port.ts";
 import { eventually } from "../support/eventually.ts";
 import { only, type Series, scrape } from "../support/exposition.ts";

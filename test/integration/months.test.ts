@@ -1,11 +1,11 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { alarmsOf } from "../../domain/holdings.ts";
-import { idTimeMs } from "../../domain/ids.ts";
-import { addMonths, type Month, monthOf, monthStartMs } from "../../domain/periods.ts";
-import { type MapChange, withChange } from "../../domain/routing.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import { replaceDocument } from "../../stores/documents.ts";
-import { ensureCollections, MAP_ID } from "../../stores/routing-map.ts";
+import { idTimeMs } from "../../domain/alarms/ids.ts";
+import { alarmsOf } from "../../domain/routing/collection-catalog.ts";
+import { type MapChange, withChange } from "../../domain/routing/routing.ts";
+import { addMonths, type Month, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
+import { ensureCollections, MAP_ID } from "../../stores/routing/provision.ts";
+import { replaceDocument } from "../../stores/routing/versioned-documents.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { brokenPromises, type Marked, type Sent, send } from "../support/oracle.ts";

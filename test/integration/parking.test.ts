@@ -1,6 +1,6 @@
-import { encodeItem } from "../../domain/batch.ts";
-import { newAlarmId, shardOf } from "../../domain/ids.ts";
-import type { QueuedAlarm } from "../../domain/rows.ts";
+import { encodeItem } from "../../domain/alarms/batch.ts";
+import { newAlarmId, shardOf } from "../../domain/alarms/ids.ts";
+import type { QueuedAlarm } from "../../domain/alarms/rows.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { TestQueue } from "../support/queue.ts";

@@ -1,11 +1,11 @@
 import type { ServiceBroker } from "moleculer";
 import type { Run } from "../../contracts/archive.ts";
-import { showId } from "../../domain/ids.ts";
-import { addMonths, monthOf, monthStartMs } from "../../domain/periods.ts";
+import { showId } from "../../domain/alarms/ids.ts";
+import { addMonths, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { moveShard } from "../../jobs/migrate/move-shard.ts";
 import type { HasRouting } from "../../mixins/routing.mixin.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import { newestMap } from "../../stores/map-change.ts";
-import { moveShard } from "../../stores/move-shard.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
+import { newestMap } from "../../stores/routing/map-change.ts";
 import { eventually } from "../support/eventually.ts";
 import { customersOf, putRows, rowIn } from "../support/months.ts";
 import { moveDeps } from "../support/movers.ts";

@@ -1,9 +1,9 @@
 import type { ServiceBroker } from "moleculer";
 import type { Collection, Document } from "mongodb";
 import { connect } from "nats";
-import { encodeItem } from "../../domain/batch.ts";
-import { newAlarmId, shardOf } from "../../domain/ids.ts";
-import { call } from "../../lib/service.ts";
+import { encodeItem } from "../../domain/alarms/batch.ts";
+import { newAlarmId, shardOf } from "../../domain/alarms/ids.ts";
+import { call } from "../../lib/moleculer/service.ts";
 import type { HasRouting } from "../../mixins/routing.mixin.ts";
 import { parkedSubject } from "../../streams/lanes.ts";
 import { eventually } from "../support/eventually.ts";

@@ -152,13 +152,13 @@ describe("status", () => {
 	});
 
 	test("an id without a slot is pending as far ahead as an alarm may be sent: it may be one for later", async () => {
-		const { newAlarmId, showId } = await import("../../domain/ids.ts");
+		const { newAlarmId, showId } = await import("../../domain/alarms/ids.ts");
 		const id = showId(newAlarmId("later", Date.now() + 29 * 86_400_000));
 		expect(await statusOf(id)).toMatchObject({ status: 200, body: { id, status: "pending" } });
 	});
 
 	test("an id that was never issued is unknown when it is old, or further ahead than an alarm may be sent", async () => {
-		const { newAlarmId, showId } = await import("../../domain/ids.ts");
+		const { newAlarmId, showId } = await import("../../domain/alarms/ids.ts");
 		for (const timeMs of [Date.now() - 3_600_000, Date.now() + 31 * 86_400_000]) {
 			const id = showId(newAlarmId("nobody", timeMs));
 			// Everything is pending until the first watermark has been read.

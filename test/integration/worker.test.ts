@@ -1,8 +1,8 @@
 import type { ServiceBroker } from "moleculer";
-import { encodeItem } from "../../domain/batch.ts";
-import { newAlarmId } from "../../domain/ids.ts";
-import type { QueuedAlarm } from "../../domain/rows.ts";
-import { call } from "../../lib/service.ts";
+import { encodeItem } from "../../domain/alarms/batch.ts";
+import { newAlarmId } from "../../domain/alarms/ids.ts";
+import type { QueuedAlarm } from "../../domain/alarms/rows.ts";
+import { call } from "../../lib/moleculer/service.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { TestQueue } from "../support/queue.ts";

@@ -21,9 +21,9 @@ export interface Suite {
 
 const parking = (tests: string): Suite => ({ project: "integration", paths: "integration/parking", tests });
 const OUTBOX: Suite = { project: "integration", paths: "integration/outbox", tests: "while the queue stands still" };
-const RELAY: Suite = { project: "integration", paths: "integration/relay" };
-const erase = (tests: string): Suite => ({ project: "integration", paths: "integration/erase.test", tests });
-const VERDICTS: Suite = { project: "unit", paths: "unit/verdicts" };
+const RELAY: Suite = { project: "integration", paths: "integration/outbox-relay" };
+const erase = (tests: string): Suite => ({ project: "integration", paths: "integration/erase-customer", tests });
+const VERDICTS: Suite = { project: "unit", paths: "unit/write-results" };
 
 const beside = (tests: string): Suite => ({ project: "integration", paths: "integration/move-beside", tests });
 const moving = (tests: string): Suite => ({ project: "integration", paths: "integration/move-shard", tests });
@@ -41,7 +41,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "an empty error list is success",
 		promise: "what does not add up is unknown",
-		file: "domain/verdicts.ts",
+		file: "domain/alarms/write-results.ts",
 		find: "if (!addsUp(reply, errors, count))",
 		replace: "if (errors.length > 0 && !addsUp(reply, errors, count))",
 		suite: VERDICTS,
@@ -49,7 +49,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a fence ignored",
 		promise: "what a fence rejects is not stored",
-		file: "domain/verdicts.ts",
+		file: "domain/alarms/write-results.ts",
 		find: 'if (code === FENCED) return "fenced";',
 		replace: 'if (code === FENCED) return "stored";',
 		suite: parking("two fenced shards"),
@@ -57,7 +57,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "no parking",
 		promise: "a shard that is down holds up no other",
-		file: "mixins/storing.ts",
+		file: "consume/store-round.ts",
 		find: "if (streams.jetstream === null) return false;",
 		replace: "if (streams.jetstream !== undefined) return false;",
 		suite: parking("two fenced shards"),
@@ -65,7 +65,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "parking that only says so",
 		promise: "a batch leaves the queue only when all of it is safe",
-		file: "mixins/storing.ts",
+		file: "consume/store-round.ts",
 		find: "		await publishParked(streams.jetstream, lane, shard, encodeBatch(batch), sinceMs);\n",
 		replace: "		[publishParked, encodeBatch, sinceMs];\n",
 		suite: parking("two fenced shards"),
@@ -81,7 +81,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a failure acked without its row",
 		promise: "every failure is listed",
-		file: "stores/intake.ts",
+		file: "stores/alarms/insert-alarms.ts",
 		find: '	if (row !== "stored" && row !== "taken") return comesAgain(',
 		replace: '	if (row === "refused") return comesAgain(',
 		suite: parking("failure whose row cannot be stored"),
@@ -89,15 +89,19 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "no neighbouring-day check",
 		promise: "one key makes one alarm, also over midnight",
-		file: "stores/keys.ts",
+		file: "stores/alarms/idempotency-keys.ts",
 		find: "	if (before.size === 0 && after.size === 0) return [];",
 		replace: "	if (before.size >= 0 && after.size >= 0) return [];",
-		suite: { project: "integration", paths: "integration/keys", tests: "both sides of midnight|nightly batch" },
+		suite: {
+			project: "integration",
+			paths: "integration/idempotency-keys",
+			tests: "both sides of midnight|nightly batch",
+		},
 	},
 	{
 		name: "no keys",
 		promise: "one key makes one alarm",
-		file: "stores/keys.ts",
+		file: "stores/alarms/idempotency-keys.ts",
 		find: "	if (claims.length === 0) return { ready: decisions, held };",
 		replace: "	if (claims.length >= 0) return { ready: decisions, held };",
 		suite: { project: "integration", paths: "integration/idempotency", tests: "makes one alarm" },
@@ -105,15 +109,15 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a key day dropped a day early",
 		promise: "a key holds for 24 hours at least",
-		file: "domain/holdings.ts",
+		file: "domain/routing/collection-catalog.ts",
 		find: "dayStartMs(addDays(day, 2)) <= watermarkMs",
 		replace: "dayStartMs(addDays(day, 1)) <= watermarkMs",
-		suite: { project: "unit", paths: "unit/holdings" },
+		suite: { project: "unit", paths: "unit/collection-catalog" },
 	},
 	{
 		name: "a redrive replaces any slot",
 		promise: "only what failed is sent again",
-		file: "stores/redrive.ts",
+		file: "stores/failures/redrive.ts",
 		find: 'const q = { _id: slot._id, outcome: "failed" };',
 		replace: "const q = { _id: slot._id };",
 		suite: { project: "integration", paths: "integration/failures", tests: "leaves an alarm" },
@@ -121,7 +125,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "no outbox",
 		promise: "with the queue away alarms are accepted all the same",
-		file: "lib/acceptance.ts",
+		file: "accept/acceptance.ts",
 		find: "			await disks.save(batch);",
 		replace: "			throw unknown();",
 		suite: OUTBOX,
@@ -129,7 +133,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "an outbox that only says so",
 		promise: "202 means that a disk has it",
-		file: "lib/acceptance.ts",
+		file: "accept/acceptance.ts",
 		find: "			await disks.save(batch);",
 		replace: "			disks.save;",
 		suite: OUTBOX,
@@ -137,7 +141,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "relayed rows removed before the PubAck",
 		promise: "a row leaves the outbox only when the queue has it",
-		file: "lib/relay.ts",
+		file: "accept/outbox-relay.ts",
 		find: "			await deeds.publish(row);\n			published.push(row._id);",
 		replace: "			published.push(row._id);\n			await deeds.publish(row);",
 		suite: RELAY,
@@ -145,7 +149,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a relay that removes what another has claimed",
 		promise: "a frozen relay that wakes does no harm",
-		file: "stores/outbox.ts",
+		file: "stores/alarms/outbox.ts",
 		find: "q: { _id: { $in: ids }, token }, limit: 0",
 		replace: "q: { _id: { $in: ids } }, limit: 0",
 		suite: RELAY,
@@ -153,7 +157,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "two relays at once",
 		promise: "one relay at a time",
-		file: "stores/lease.ts",
+		file: "stores/mongo/lease.ts",
 		find: '$or: [{ $eq: ["$holder", holder] }, IS_OVER]',
 		replace: "$or: [true]",
 		suite: RELAY,
@@ -201,7 +205,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "no verification",
 		promise: "the source is dropped only after a verified equal copy",
-		file: "stores/archive-month.ts",
+		file: "jobs/migrate/archive-month.ts",
 		find: "		refuseIfWrong(await copy.verify(), this.#duty.shard);\n",
 		replace: "		await copy.verify();\n",
 		suite: archive("not equal is refused"),
@@ -209,7 +213,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "no fence",
 		promise: "nothing is written to a source behind the last look at its changes",
-		file: "stores/archive-month.ts",
+		file: "jobs/migrate/archive-month.ts",
 		find: "		await setFence(this.#deps.clusters, source);\n",
 		replace: "",
 		suite: archive("neither inserts nor updates"),
@@ -217,7 +221,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "changes are not caught up",
 		promise: "marks made during the copy are kept",
-		file: "stores/live-copy.ts",
+		file: "stores/copy/online-copy.ts",
 		find: "			await recopy(this.#deps, from(pair), pair.copy, ids);\n",
 		replace: "",
 		suite: archive("what is written to the month"),
@@ -225,7 +229,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "no settling",
 		promise: "what slips through a fence that was lifted is in the archive",
-		file: "stores/archive-month.ts",
+		file: "jobs/migrate/archive-month.ts",
 		find: "		await copy.settle(() => this.#away(source.uuid));\n",
 		replace: "",
 		suite: archive("slips through"),
@@ -233,15 +237,15 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "an epoch that is over still changes the map",
 		promise: "a frozen mover that wakes does no harm",
-		file: "domain/duties.ts",
+		file: "domain/jobs/shard-lock.ts",
 		find: "	return shardPlace(map, shard).duty?.epoch === epoch;",
 		replace: "	return epoch > 0 && shardPlace(map, shard).duty !== undefined;",
-		suite: { project: "unit", paths: "unit/duties" },
+		suite: { project: "unit", paths: "unit/shard-lock" },
 	},
 	{
 		name: "a copy keeps its name when it is taken over",
 		promise: "a frozen mover that wakes does no harm",
-		file: "stores/archive-copies.ts",
+		file: "stores/copy/month-copy-collections.ts",
 		find: "	const collection = copyOf(place.month, epoch);\n	if (await renameIn(place, copy, collection)) ",
 		replace: "	const collection = copy.name;\n	if (epoch > 0) ",
 		suite: archive("has it alone"),
@@ -249,7 +253,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a source is dropped whatever has become of its copy",
 		promise: "the source is dropped only while its copy is where the map says",
-		file: "stores/away.ts",
+		file: "jobs/migrate/drop-archived-source.ts",
 		find: "	await mustBeArchived(clusters, duty, name);\n",
 		replace: "",
 		suite: archive("while its copy is not where"),
@@ -257,7 +261,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "earlier copies are looked for when the map may have passed to another",
 		promise: "a frozen mover that wakes does no harm",
-		file: "stores/archive-month.ts",
+		file: "jobs/migrate/archive-month.ts",
 		find: `		const earlier = await this.#lookBack();
 		// The shard is ours, says the map: what was found is nobody else's, now or later.
 		await this.#duty.setPlace(this.#name, { tier: "moving", uuid: place.uuid });
@@ -270,7 +274,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a copy is looked for where new ones are put",
 		promise: "archive clusters may be added while a month is on its way",
-		file: "stores/archive-month.ts",
+		file: "jobs/migrate/archive-month.ts",
 		find: 'archive.get(begun?.to ?? "") ?? ',
 		replace: "",
 		suite: archive("stays where it is"),
@@ -278,7 +282,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a source that was not settled is dropped",
 		promise: "the source is dropped only after a verified equal copy",
-		file: "stores/away.ts",
+		file: "jobs/migrate/drop-archived-source.ts",
 		find: "away?.settled === true && ",
 		replace: "away !== undefined && ",
 		suite: archive("kept, however old"),
@@ -286,7 +290,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "fences stay",
 		promise: "a fence that nobody alive stands for is lifted",
-		file: "stores/fence.ts",
+		file: "stores/copy/write-fence.ts",
 		find: "		await liftFence(clusters, target).catch(unlessMoved);\n",
 		replace: "",
 		suite: archive("nobody alive stands for"),
@@ -294,7 +298,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "the current month may be archived",
 		promise: "what is written to is never archived or dropped",
-		file: "stores/archive-month.ts",
+		file: "jobs/migrate/archive-month.ts",
 		find: "	if (month >= monthOf(nowMs))",
 		replace: "	if (month > monthOf(nowMs))",
 		suite: archive("neither archived nor dropped"),
@@ -302,7 +306,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a plan ignores the low-watermark",
 		promise: "nothing is dropped that may still be on its way",
-		file: "domain/archive-plan.ts",
+		file: "domain/jobs/archive-plan.ts",
 		find: "facts.lowWatermarkMs === null || monthEndMs(month) >= facts.lowWatermarkMs",
 		replace: "facts.lowWatermarkMs === Number.NaN",
 		suite: { project: "unit", paths: "unit/archive-plan" },
@@ -310,7 +314,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a plan believes any clock",
 		promise: "a clock that jumps moves nothing",
-		file: "domain/archive-plan.ts",
+		file: "domain/jobs/archive-plan.ts",
 		find: "	if (trustClock) return null;",
 		replace: "	if (newestMs !== undefined) return null;",
 		suite: { project: "unit", paths: "unit/archive-plan" },
@@ -318,7 +322,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "an archive that is silent fails the page",
 		promise: "recent pages are read while the archive is down",
-		file: "stores/inbox.ts",
+		file: "stores/alarms/inbox.ts",
 		find: "	if (ended === null) throw",
 		replace: '	if (ended === null || target.tier === "archive") throw',
 		suite: { project: "integration", paths: "integration/archive-reading" },
@@ -326,7 +330,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "one sweep is enough",
 		promise: "what was on its way when a customer was erased is removed, too",
-		file: "stores/erase.ts",
+		file: "jobs/erase-customer.ts",
 		find: '	yield* sweep(erase, ["taken again", "ledgers swept again", "swept again"], hasArrived);\n',
 		replace: "",
 		suite: erase("removed by the second sweep"),
@@ -334,7 +338,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "an erase that does not wait",
 		promise: "what was on its way when a customer was erased is removed, too",
-		file: "domain/erase.ts",
+		file: "domain/jobs/erase.ts",
 		find: "watermarkMs > startedAtMs + MARGIN_MS",
 		replace: "watermarkMs > startedAtMs - MARGIN_MS",
 		suite: erase("is waited for"),
@@ -342,7 +346,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "erased by the hash alone",
 		promise: "a customer whose hash is the same keeps its alarms",
-		file: "domain/erase.ts",
+		file: "domain/jobs/erase.ts",
 		find: "(row.userId === userId || row.outcome !== undefined)",
 		replace: "(row.userId !== undefined || row.outcome !== undefined)",
 		suite: erase("every byte of everybody else's"),
@@ -350,7 +354,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "erased without regard to what may still be written",
 		promise: "nothing is called lost because a customer was erased",
-		file: "domain/erase.ts",
+		file: "domain/jobs/erase.ts",
 		find: "Math.min(acceptedMs, writtenMs) < beforeMs",
 		replace: "Math.min(acceptedMs, writtenMs, beforeMs) <= beforeMs",
 		suite: erase("what came since"),
@@ -358,7 +362,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a ledger row overwritten",
 		promise: "two erases lose no change of a ledger row that both are in",
-		file: "stores/erase.ts",
+		file: "jobs/erase-customer.ts",
 		find: "{ _id: now._id, ids: now.ids }",
 		replace: "{ _id: now._id }",
 		suite: erase("two customers at once"),
@@ -366,7 +370,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "any number of months is dropped",
 		promise: "many drops at once are confirmed",
-		file: "domain/archive-plan.ts",
+		file: "domain/jobs/archive-plan.ts",
 		find: "if (months <= mostDrops || confirmDrops === months) return judged;",
 		replace: "if (months <= mostDrops || confirmDrops !== months) return judged;",
 		suite: { project: "unit", paths: "unit/archive-plan" },
@@ -374,7 +378,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "the newest stored month is no month in use",
 		promise: "a clock that is a little off touches no month that is written to",
-		file: "domain/archive-plan.ts",
+		file: "domain/jobs/archive-plan.ts",
 		find: "monthOf(trustClock ? nowMs : Math.min(nowMs, newestMs ?? nowMs))",
 		replace: "monthOf(trustClock ? nowMs : nowMs)",
 		suite: { project: "unit", paths: "unit/archive-plan" },
@@ -390,7 +394,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "sources go on a doubtful clock",
 		promise: "a clock that jumps drops no source in its time of grace",
-		file: "stores/mover.ts",
+		file: "jobs/scheduler.ts",
 		find: "if (plan.refused === null) await this.#tidy",
 		replace: "await this.#tidy",
 		suite: { project: "integration", paths: "integration/movers" },
@@ -398,7 +402,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a stop waits for its news",
 		promise: "a run that was stopped is left although the news of it was lost",
-		file: "stores/run-work.ts",
+		file: "jobs/run-worker.ts",
 		find: "> WRITE_MS) await this.check();",
 		replace: "> WRITE_MS * 1e9) await this.check();",
 		suite: { project: "integration", paths: "integration/archive-mover" },
@@ -406,7 +410,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a cluster that was away at first is given up",
 		promise: "a process finds a database that comes later",
-		file: "stores/cluster.ts",
+		file: "stores/mongo/cluster.ts",
 		find: "		await this.#client.connect();\n",
 		replace: "",
 		suite: { project: "integration", paths: "integration/cluster.test", tests: "first asked" },
@@ -414,7 +418,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a move without its fence",
 		promise: "what is written to a shard between the last look and the switch is not left behind",
-		file: "stores/move-shard.ts",
+		file: "jobs/migrate/move-shard.ts",
 		find: "await Promise.all(sources.map((source) => setFence(this.#deps.clusters, source)));",
 		replace: "",
 		suite: beside("stands still at the switch"),
@@ -422,7 +426,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a move without verification",
 		promise: "a shard is switched to copies that are equal to their sources",
-		file: "stores/move-shard.ts",
+		file: "jobs/migrate/move-shard.ts",
 		find: "refuseIfWrong(await copy.verify(), shard);",
 		replace: "await copy.verify();",
 		suite: moving("spoiled is refused"),
@@ -430,7 +434,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a fence lifted by a copy of the map",
 		promise: "a source is freed only when no switch can come any more",
-		file: "stores/move-shard.ts",
+		file: "jobs/migrate/move-shard.ts",
 		find: "		await this.#duty.confirm();\n		return this.#place()",
 		replace: "		return this.#place()",
 		suite: beside("stands still at the switch"),
@@ -438,7 +442,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a move that leaves its source under its name",
 		promise: "whoever has an old map is told by the database",
-		file: "stores/move-shard.ts",
+		file: "jobs/migrate/move-shard.ts",
 		find: "			await this.#renameLeft(left);\n",
 		replace: "",
 		suite: moving("moves with all that it holds"),
@@ -446,7 +450,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a move that takes an archived month's source along",
 		promise: "a month whose archiving was cut off comes to its end",
-		file: "stores/move-shard.ts",
+		file: "jobs/migrate/move-shard.ts",
 		find: "		await settleMonths(this.#deps, this.#duty);\n",
 		replace: "",
 		suite: beside("brought to its end before its shard moves"),
@@ -454,7 +458,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "what was left dropped without a look",
 		promise: "the last copy of a shard is never dropped",
-		file: "stores/left.ts",
+		file: "jobs/migrate/drop-moved-source.ts",
 		find: "		for (const { name } of found) await mustHaveMoved(deps, duty, name);\n",
 		replace: "",
 		suite: beside("that server may have been replaced"),
@@ -462,7 +466,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a copy kept that nobody asked for",
 		promise: "a move leaves nothing but the shard at its target",
-		file: "stores/shard-copies.ts",
+		file: "stores/copy/shard-copy-collections.ts",
 		find: "known[of] === uuid && !isFinal",
 		replace: "known[of] !== null && uuid !== null && !isFinal",
 		suite: beside("leaves no copy at the target"),
@@ -470,7 +474,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a collection made meanwhile left behind",
 		promise: "over midnight and a month's end nothing is left behind",
-		file: "domain/shard-move.ts",
+		file: "domain/jobs/shard-move.ts",
 		find: "	if (strange !== undefined) throw new Outgrown(",
 		replace: '	if (strange === "") throw new Outgrown(',
 		suite: beside("over midnight"),
@@ -478,7 +482,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a failure forgotten through a fence",
 		promise: "a failure that was redriven is not back after a move",
-		file: "stores/failures.ts",
+		file: "stores/failures/failures.ts",
 		find: "	if (await updateOne(clusters, target, { _id, ...OPEN }, { $set: { forgotten: true } }))\n",
 		replace: "",
 		suite: beside("forgotten inside the fence"),
@@ -486,7 +490,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "an erase that passes over what moves",
 		promise: "a customer who is erased is gone from copies and from what was left, too",
-		file: "domain/erase.ts",
+		file: "domain/jobs/erase.ts",
 		find: "holdingOf(holdings, moved?.name ?? name)",
 		replace: 'holdingOf(holdings, moved === null ? name : "")',
 		suite: beside("erased in the middle of a move"),
@@ -494,7 +498,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a cancel that leaves the copies",
 		promise: "a move that is given up leaves no trace",
-		file: "stores/cancel-move.ts",
+		file: "jobs/migrate/cancel-move.ts",
 		find: "if (place !== undefined) await dropIncoming(place, left);",
 		replace: "",
 		suite: { project: "integration", paths: "integration/cancel-move" },
@@ -502,7 +506,7 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a switch to a cluster that is being retired",
 		promise: "a cluster that is being retired stays empty",
-		file: "domain/shard-move.ts",
+		file: "domain/jobs/shard-move.ts",
 		find: "if (!isOpen(map, to.cluster)) throw",
 		replace: 'if (to.cluster === "") throw',
 		suite: { project: "unit", paths: "unit/shard-move" },
@@ -510,15 +514,15 @@ export const MUTANTS: Mutant[] = [
 	{
 		name: "a plan that nobody has seen",
 		promise: "what is confirmed is what was shown",
-		file: "stores/shard-moves.ts",
+		file: "jobs/move-requests.ts",
 		find: "const plan = await findShown(clusters, confirm, nowMs());",
 		replace: "const plan = await this.plan();",
-		suite: { project: "integration", paths: "integration/shard-moves" },
+		suite: { project: "integration", paths: "integration/move-requests" },
 	},
 	{
 		name: "more moves at once than allowed",
 		promise: "at most so many shards move at a time, over all movers",
-		file: "domain/runs.ts",
+		file: "domain/jobs/runs.ts",
 		find: "return open.filter(isAlive).length < most;",
 		replace: "return open.filter(isAlive).length < most + 1;",
 		suite: { project: "unit", paths: "unit/runs" },

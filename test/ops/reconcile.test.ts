@@ -1,6 +1,6 @@
 import { CommanderError } from "commander";
-import { exitCodeOf, Findings } from "../../domain/audit.ts";
-import { newAlarmId, showId } from "../../domain/ids.ts";
+import { newAlarmId, showId } from "../../domain/alarms/ids.ts";
+import { exitCodeOf, Findings } from "../../domain/jobs/reconcile.ts";
 import { readOptions } from "../../ops/reconcile/options.ts";
 import { toText, toVerdict } from "../../ops/reconcile/report.ts";
 

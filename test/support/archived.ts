@@ -1,12 +1,18 @@
 import type { Document } from "mongodb";
 import type { CollectionPlace } from "../../contracts/routing.ts";
-import { ARCHIVE_HOLDINGS, alarmsOf, archiveDatabase, awayOf, shardDatabase } from "../../domain/holdings.ts";
-import type { Month } from "../../domain/periods.ts";
-import { shardPlace } from "../../domain/routing.ts";
-import type { Cluster } from "../../stores/cluster.ts";
-import type { Clusters } from "../../stores/clusters.ts";
-import { ensureCollection } from "../../stores/collections.ts";
-import { type HeldDuty, underDuty } from "../../stores/duty.ts";
+import {
+	ARCHIVE_HOLDINGS,
+	alarmsOf,
+	archiveDatabase,
+	awayOf,
+	shardDatabase,
+} from "../../domain/routing/collection-catalog.ts";
+import { shardPlace } from "../../domain/routing/routing.ts";
+import type { Month } from "../../domain/time/periods.ts";
+import { type HeldDuty, underDuty } from "../../jobs/lock/shard-lock.ts";
+import type { Cluster } from "../../stores/mongo/cluster.ts";
+import type { Clusters } from "../../stores/mongo/clusters.ts";
+import { ensureCollection } from "../../stores/mongo/collections.ts";
 
 /** Months put into the archive and back by hand, with nothing but what readers and writers can see of it. */
 

@@ -1,10 +1,10 @@
 import type { Document } from "mongodb";
-import { encodeItem } from "../../domain/batch.ts";
-import { newAlarmId, showId } from "../../domain/ids.ts";
-import type { QueuedAlarm } from "../../domain/rows.ts";
-import { type Decision, triage } from "../../domain/triage.ts";
-import { type IntakeDeps, takeIn } from "../../stores/intake.ts";
-import { claimsOf, keySteps } from "../../stores/keys.ts";
+import { encodeItem } from "../../domain/alarms/batch.ts";
+import { newAlarmId, showId } from "../../domain/alarms/ids.ts";
+import type { QueuedAlarm } from "../../domain/alarms/rows.ts";
+import { type Decision, triage } from "../../domain/alarms/triage.ts";
+import { claimsOf, keySteps } from "../../stores/alarms/idempotency-keys.ts";
+import { type IntakeDeps, takeIn } from "../../stores/alarms/insert-alarms.ts";
 import { eventually } from "./eventually.ts";
 
 /** Requests that contend for one idempotency key, carried out step by step against a real database. */

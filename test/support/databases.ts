@@ -1,5 +1,5 @@
-import type { Month } from "../../domain/periods.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import type { Month } from "../../domain/time/periods.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
 import { mapSince } from "./months.ts";
 import { configOf, startServers, type TestServers } from "./servers.ts";
 import { TestShards } from "./shards.ts";

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { type Document, MongoClient } from "mongodb";
+import { newAlarmId, shardOf, userHash, userKey } from "../../domain/alarms/ids.ts";
 import {
 	ARCHIVE_HOLDINGS,
 	alarmsOf,
@@ -11,12 +12,11 @@ import {
 	ledgerOf,
 	SHARD_HOLDINGS,
 	shardDatabase,
-} from "../../domain/holdings.ts";
-import { newAlarmId, shardOf, userHash, userKey } from "../../domain/ids.ts";
-import { addMonths, dayOf, monthOf } from "../../domain/periods.ts";
-import type { Clusters } from "../../stores/clusters.ts";
-import { ensureCollection } from "../../stores/collections.ts";
-import { newestMap } from "../../stores/map-change.ts";
+} from "../../domain/routing/collection-catalog.ts";
+import { addMonths, dayOf, monthOf } from "../../domain/time/periods.ts";
+import type { Clusters } from "../../stores/mongo/clusters.ts";
+import { ensureCollection } from "../../stores/mongo/collections.ts";
+import { newestMap } from "../../stores/routing/map-change.ts";
 import type { TestServers } from "./servers.ts";
 
 /** Rows of customers in every kind of place, put there by hand, and a look at every byte of what is left. */

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { alarmsOf, shardDatabase } from "../../domain/holdings.ts";
-import { monthOf } from "../../domain/periods.ts";
+import { alarmsOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import { monthOf } from "../../domain/time/periods.ts";
 import { customerToken, type LocalCredentials } from "../../ops/credentials.ts";
 import { findServer, type RunningMongod, startMongod } from "../../ops/embedded/index.ts";
 import { freePort } from "../../ops/embedded/port.ts";

@@ -1,7 +1,7 @@
-import { showId } from "../../domain/ids.ts";
-import type { Month } from "../../domain/periods.ts";
-import type { Clusters } from "../../stores/clusters.ts";
-import { newestMap } from "../../stores/map-change.ts";
+import { showId } from "../../domain/alarms/ids.ts";
+import type { Month } from "../../domain/time/periods.ts";
+import type { Clusters } from "../../stores/mongo/clusters.ts";
+import { newestMap } from "../../stores/routing/map-change.ts";
 import { putRows, rowIn } from "./months.ts";
 import type { Rest } from "./rest.ts";
 

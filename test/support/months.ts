@@ -1,13 +1,13 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { alarmsOf } from "../../domain/holdings.ts";
-import { newAlarmId, shardOf } from "../../domain/ids.ts";
-import { type Month, monthStartMs } from "../../domain/periods.ts";
-import { shardTarget } from "../../domain/routing.ts";
-import { type AlarmRow, type Slot, toRow } from "../../domain/rows.ts";
-import { insertVerdicts } from "../../domain/verdicts.ts";
-import type { Clusters } from "../../stores/clusters.ts";
-import { ensureCollections, ensureMap } from "../../stores/routing-map.ts";
-import { insertInto } from "../../stores/shard-command.ts";
+import { newAlarmId, shardOf } from "../../domain/alarms/ids.ts";
+import { type AlarmRow, type Slot, toRow } from "../../domain/alarms/rows.ts";
+import { insertVerdicts } from "../../domain/alarms/write-results.ts";
+import { alarmsOf } from "../../domain/routing/collection-catalog.ts";
+import { shardTarget } from "../../domain/routing/routing.ts";
+import { type Month, monthStartMs } from "../../domain/time/periods.ts";
+import type { Clusters } from "../../stores/mongo/clusters.ts";
+import { insertInto } from "../../stores/mongo/commands.ts";
+import { ensureCollections, ensureMap } from "../../stores/routing/provision.ts";
 
 /** Past months with alarms in them, as the worker would have stored them at the time. */
 

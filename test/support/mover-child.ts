@@ -1,9 +1,9 @@
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readConfig } from "../../config.ts";
-import { archiveMonth } from "../../stores/archive-month.ts";
-import { Clusters } from "../../stores/clusters.ts";
-import { moveShard } from "../../stores/move-shard.ts";
+import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
+import { moveShard } from "../../jobs/migrate/move-shard.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
 
 /** A mover in a process of its own, which tells each step and then waits for a word: so it can be killed or frozen between any two. */
 

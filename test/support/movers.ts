@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import type { MoveDeps } from "../../jobs/migrate/migration.ts";
 import { endOf } from "../../ops/embedded/server-process.ts";
-import type { Clusters } from "../../stores/clusters.ts";
-import type { MoveDeps } from "../../stores/moving.ts";
+import type { Clusters } from "../../stores/mongo/clusters.ts";
 import type { Order } from "./mover-child.ts";
 import type { TestServers } from "./servers.ts";
 

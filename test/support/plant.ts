@@ -1,5 +1,5 @@
-import { encodeItem } from "../../domain/batch.ts";
-import { newAlarmId } from "../../domain/ids.ts";
+import { encodeItem } from "../../domain/alarms/batch.ts";
+import { newAlarmId } from "../../domain/alarms/ids.ts";
 import type { Marked, Sent } from "./oracle.ts";
 
 /** Alarms put on the queue by hand, as if an edge had accepted them. */

@@ -1,5 +1,5 @@
 import type { Collection, CollectionInfo, Document } from "mongodb";
-import { movedName, shardDatabase } from "../../domain/holdings.ts";
+import { movedName, shardDatabase } from "../../domain/routing/collection-catalog.ts";
 import type { TestShards } from "./shards.ts";
 
 /** Everything that a shard holds on a cluster, byte by byte. */

@@ -1,8 +1,8 @@
 import { type Document, MongoClient } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { alarmsOf, shardDatabase } from "../../domain/holdings.ts";
-import { idTimeMs, shardOf } from "../../domain/ids.ts";
-import { monthOf } from "../../domain/periods.ts";
+import { idTimeMs, shardOf } from "../../domain/alarms/ids.ts";
+import { alarmsOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import { monthOf } from "../../domain/time/periods.ts";
 import type { TestServers } from "./servers.ts";
 
 /** Looks into the databases directly, past the service. */

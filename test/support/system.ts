@@ -2,11 +2,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ServiceBroker } from "moleculer";
 import type { Config } from "../../config.ts";
-import { monthOf } from "../../domain/periods.ts";
+import { monthOf } from "../../domain/time/periods.ts";
 import { makeBroker } from "../../ops/broker.ts";
 import { customerToken, type LocalCredentials } from "../../ops/credentials.ts";
 import { setUp } from "../../ops/system.ts";
-import { Clusters } from "../../stores/clusters.ts";
+import { Clusters } from "../../stores/mongo/clusters.ts";
 import { mapSince } from "./months.ts";
 import { configOf, startServers, type TestServers } from "./servers.ts";
 

@@ -1,6 +1,6 @@
 import type { Params } from "../../contracts/actions.ts";
 import { INBOX_KEY, NEW_ALARM } from "../../contracts/rules.ts";
-import { defineService, type Rules } from "../../lib/service.ts";
+import { defineService, type Rules } from "../../lib/moleculer/service.ts";
 
 // One rule per field: none forgotten, none invented. Checked by tsc and never run.
 

@@ -1,6 +1,6 @@
 import { CLUSTER_KEY, CLUSTER_REQUEST, NOTHING, RECONCILE } from "../../contracts/rules.ts";
 import type { HasAdmission } from "../../lib/admission.ts";
-import { broadcast, call, defineService } from "../../lib/service.ts";
+import { broadcast, call, defineService } from "../../lib/moleculer/service.ts";
 
 // Checked by tsc and never run. Each @ts-expect-error is a mistake that must not compile; the first service must.
 

@@ -1,5 +1,5 @@
 import { type JsonObject, type JsonValue, LIMITS, type NewAlarm } from "../../contracts/alarm.ts";
-import { contentFaults } from "../../domain/alarm-content.ts";
+import { contentFaults } from "../../domain/alarms/alarm-content.ts";
 import { alarm, DAY_MS, iso, NOW_MS, SECOND_MS } from "./samples.ts";
 
 /** The rules that an alarm breaks, as "field rule". */

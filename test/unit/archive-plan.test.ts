@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import type { ArchiveRequest, DueMonth } from "../../contracts/archive.ts";
 import type { CollectionPlace, RoutingMap } from "../../contracts/routing.ts";
-import { type ArchiveFacts, type ArchiveLimits, archivePlan } from "../../domain/archive-plan.ts";
-import { alarmsOf } from "../../domain/holdings.ts";
-import { addMonths, type Month, monthEndMs, monthOf, monthStartMs } from "../../domain/periods.ts";
+import { type ArchiveFacts, type ArchiveLimits, archivePlan } from "../../domain/jobs/archive-plan.ts";
+import { alarmsOf } from "../../domain/routing/collection-catalog.ts";
+import { addMonths, type Month, monthEndMs, monthOf, monthStartMs } from "../../domain/time/periods.ts";
 import { DAY_MS, iso, NOW_MS } from "./samples.ts";
 
 const LIMITS: ArchiveLimits = { serviceDays: 90, archiveDays: 365, mostDrops: 2 };

@@ -1,5 +1,5 @@
 import type { ArchivePlan, ArchiveState, MonthState, Run } from "../../contracts/archive.ts";
-import { newRun } from "../../domain/runs.ts";
+import { newRun } from "../../domain/jobs/runs.ts";
 import { requestOf, strayWords } from "../../ops/archive-command.ts";
 import { answerText, erasedText, planText, stateText, stoppedText } from "../../ops/archive-text.ts";
 import { iso, NOW_MS, SECOND_MS } from "./samples.ts";

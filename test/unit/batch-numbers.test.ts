@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { BatchNumbers } from "../../domain/batch-numbers.ts";
+import { BatchNumbers } from "../../domain/alarms/batch-numbers.ts";
 
 test("numbers have no gap and begin with one", () => {
 	const numbers = new BatchNumbers("e");

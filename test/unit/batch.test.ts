@@ -9,8 +9,8 @@ import {
 	encodeBatch,
 	encodeItem,
 	type Item,
-} from "../../domain/batch.ts";
-import { newAlarmId, showId } from "../../domain/ids.ts";
+} from "../../domain/alarms/batch.ts";
+import { newAlarmId, showId } from "../../domain/alarms/ids.ts";
 import { NOW_MS, queued } from "./samples.ts";
 
 const id = newAlarmId("u1", NOW_MS);

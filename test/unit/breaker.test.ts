@@ -1,4 +1,4 @@
-import { attempt, CLOSED, isClosed, opened } from "../../domain/breaker.ts";
+import { attempt, CLOSED, isClosed, opened } from "../../domain/time/breaker.ts";
 
 const PACE = { firstMs: 100, mostMs: 800 };
 

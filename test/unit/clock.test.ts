@@ -1,4 +1,4 @@
-import { clockTrouble } from "../../domain/clock.ts";
+import { clockTrouble } from "../../domain/time/clock.ts";
 
 const reading = (theirsMs: number, askedMs = 100_000, heardMs = askedMs + 10) => ({
 	server: "s",

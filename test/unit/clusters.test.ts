@@ -1,5 +1,5 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { sameHosts, shownAddress, weakConcern } from "../../domain/cluster-address.ts";
+import { sameHosts, shownAddress, weakConcern } from "../../domain/routing/cluster-address.ts";
 import {
 	addressConflict,
 	checkAddress,
@@ -11,7 +11,7 @@ import {
 	withAddress,
 	withoutCluster,
 	withRetiring,
-} from "../../domain/clusters.ts";
+} from "../../domain/routing/clusters.ts";
 
 const NOW = new Date("2026-11-22T12:00:00Z");
 const none = { collections: {} };

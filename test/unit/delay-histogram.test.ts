@@ -8,7 +8,7 @@ import {
 	noDelays,
 	quantileMs,
 	summaryOf,
-} from "../../domain/delay-histogram.ts";
+} from "../../domain/time/delay-histogram.ts";
 import { iso, NOW_MS, SECOND_MS } from "./samples.ts";
 
 function of(...delaysMs: number[]): DelayCounts {

@@ -1,5 +1,5 @@
-import { addDelay, countOf, noDelays } from "../../domain/delay-histogram.ts";
-import { type DelayRecord, newRecord, recentDelays, recordDelays } from "../../domain/delay-record.ts";
+import { addDelay, countOf, noDelays } from "../../domain/time/delay-histogram.ts";
+import { type DelayRecord, newRecord, recentDelays, recordDelays } from "../../domain/time/delay-record.ts";
 import { iso, NOW_MS } from "./samples.ts";
 
 const MINUTE_MS = 60_000;

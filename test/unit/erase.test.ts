@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
+import { ID_BYTES, newAlarmId, userHash, userKey } from "../../domain/alarms/ids.ts";
 import {
 	hasArrived,
 	isToErase,
@@ -7,7 +8,7 @@ import {
 	sweptOfArchive,
 	sweptOfShard,
 	withoutOwner,
-} from "../../domain/erase.ts";
+} from "../../domain/jobs/erase.ts";
 import {
 	ARCHIVE_HOLDINGS,
 	CLUSTER_HOLDINGS,
@@ -15,8 +16,7 @@ import {
 	type Holding,
 	META_HOLDINGS,
 	SHARD_HOLDINGS,
-} from "../../domain/holdings.ts";
-import { ID_BYTES, newAlarmId, userHash, userKey } from "../../domain/ids.ts";
+} from "../../domain/routing/collection-catalog.ts";
 import { NOW_MS, SECOND_MS } from "./samples.ts";
 
 const earlier = (ms: number) => newAlarmId("u1", NOW_MS - ms);

@@ -3,7 +3,7 @@ import { pausesOf, pictureOf } from "../../bench/expand/picture.ts";
 import { longer, noPauses, type Pause } from "../../bench/load/busy-plan.ts";
 import { type Promised, Tally } from "../../bench/recount.ts";
 import type { ShardState } from "../../contracts/shards.ts";
-import { newAlarmId, showId } from "../../domain/ids.ts";
+import { newAlarmId, showId } from "../../domain/alarms/ids.ts";
 
 const ids = Array.from({ length: 4 }, (_, at) => newAlarmId(`u${at}`, at));
 const shown = (at: number) => showId(ids[at] as Buffer);

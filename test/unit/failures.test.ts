@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type { Caller } from "../../contracts/access.ts";
-import { encodeItem } from "../../domain/batch.ts";
+import { encodeItem } from "../../domain/alarms/batch.ts";
 import {
 	countThatFits,
 	decideAgain,
@@ -12,11 +12,11 @@ import {
 	showFailureCursor,
 	toFailure,
 	toldBy,
-} from "../../domain/failures.ts";
-import { newAlarmId, showId } from "../../domain/ids.ts";
-import { showCursor } from "../../domain/paging.ts";
-import type { FailureRow } from "../../domain/rows.ts";
-import { toCsv } from "../../lib/failures-csv.ts";
+} from "../../domain/alarms/failures.ts";
+import { newAlarmId, showId } from "../../domain/alarms/ids.ts";
+import { showCursor } from "../../domain/alarms/paging.ts";
+import type { FailureRow } from "../../domain/alarms/rows.ts";
+import { toCsv } from "../../lib/http/failures-csv.ts";
 import { iso, NOW_MS, queued } from "./samples.ts";
 
 const OPERATOR: Caller = { role: "operator", name: "ops" };

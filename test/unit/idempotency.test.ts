@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type { NewAlarm } from "../../contracts/alarm.ts";
-import { encodeItem } from "../../domain/batch.ts";
+import { encodeItem } from "../../domain/alarms/batch.ts";
 import {
 	bodyHashOf,
 	claimOf,
@@ -11,10 +11,10 @@ import {
 	lossOnOwnDay,
 	meetingOf,
 	tombstoneOf,
-} from "../../domain/idempotency.ts";
-import { ID_BYTES, newAlarmId, shardOf, showId } from "../../domain/ids.ts";
-import type { Tombstone } from "../../domain/rows.ts";
-import { buried, type Decision, triage } from "../../domain/triage.ts";
+} from "../../domain/alarms/idempotency.ts";
+import { ID_BYTES, newAlarmId, shardOf, showId } from "../../domain/alarms/ids.ts";
+import type { Tombstone } from "../../domain/alarms/rows.ts";
+import { buried, type Decision, triage } from "../../domain/alarms/triage.ts";
 import { alarm, DAY_MS, iso, NOW_MS, queued, row as stored } from "./samples.ts";
 
 const AT = { lane: "realtime", streamTimeMs: NOW_MS, sequence: 1, index: 0 } as const;

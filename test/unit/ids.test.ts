@@ -11,7 +11,7 @@ import {
 	userHash,
 	userKey,
 	userRange,
-} from "../../domain/ids.ts";
+} from "../../domain/alarms/ids.ts";
 import { NOW_MS } from "./samples.ts";
 
 const LAST_TIME = 2 ** 48 - 1;

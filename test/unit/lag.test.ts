@@ -1,7 +1,7 @@
 import type { Lane } from "../../contracts/alarm.ts";
 import type { DelayCounts } from "../../contracts/lag.ts";
-import { addDelay, noDelays } from "../../domain/delay-histogram.ts";
-import { lagOf, oldestPendingAgeMs, type Pending } from "../../domain/lag.ts";
+import { addDelay, noDelays } from "../../domain/time/delay-histogram.ts";
+import { lagOf, oldestPendingAgeMs, type Pending } from "../../domain/time/lag.ts";
 import { lagTable } from "../../ops/lag-table.ts";
 import { iso, NOW_MS } from "./samples.ts";
 

@@ -1,6 +1,6 @@
 import { LIMITS } from "../../contracts/alarm.ts";
-import { newAlarmId } from "../../domain/ids.ts";
-import { lowWatermark, mayBePending } from "../../domain/low-watermark.ts";
+import { newAlarmId } from "../../domain/alarms/ids.ts";
+import { lowWatermark, mayBePending } from "../../domain/alarms/low-watermark.ts";
 import { DAY_MS, NOW_MS } from "./samples.ts";
 
 const MARGIN_MS = 10_000;

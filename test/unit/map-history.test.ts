@@ -1,8 +1,8 @@
 import type { MapChangeRow } from "../../contracts/shards.ts";
-import { nextVersion, withDuty, withoutDuty, withPlace } from "../../domain/duties.ts";
-import { describeChange, withGaps } from "../../domain/map-history.ts";
-import { firstMap, withChange } from "../../domain/routing.ts";
-import { withLeft, withMovedShard } from "../../domain/shard-move.ts";
+import { withDuty, withoutDuty, withPlace } from "../../domain/jobs/shard-lock.ts";
+import { withLeft, withMovedShard } from "../../domain/jobs/shard-move.ts";
+import { describeChange, withGaps } from "../../domain/routing/map-history.ts";
+import { firstMap, nextVersion, withChange } from "../../domain/routing/routing.ts";
 import { NOW_MS } from "./samples.ts";
 
 const NOW = new Date(NOW_MS);

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import type { CollectionPlace, Tier } from "../../contracts/routing.ts";
-import { alarmsOf, monthOfCollection } from "../../domain/holdings.ts";
-import { MONTHS_BACK, monthIsComing, monthsDue } from "../../domain/months.ts";
-import { addMonths, monthOf } from "../../domain/periods.ts";
+import { alarmsOf, monthOfCollection } from "../../domain/routing/collection-catalog.ts";
+import { MONTHS_BACK, monthIsComing, monthsDue } from "../../domain/routing/months.ts";
+import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { NOW_MS } from "./samples.ts";
 
 /** Relative to November 2026. */

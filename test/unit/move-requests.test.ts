@@ -1,8 +1,8 @@
 import type { Run } from "../../contracts/archive.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { moveShown, moveToCancel, moveToChange, refuseMove, refuseStrayed } from "../../domain/move-requests.ts";
-import { firstMap } from "../../domain/routing.ts";
-import { moveIdOf, newRun } from "../../domain/runs.ts";
+import { moveShown, moveToCancel, moveToChange, refuseMove, refuseStrayed } from "../../domain/jobs/move-requests.ts";
+import { moveIdOf, newRun } from "../../domain/jobs/runs.ts";
+import { firstMap } from "../../domain/routing/routing.ts";
 import { iso, NOW_MS, SECOND_MS } from "./samples.ts";
 
 const map = firstMap(4, ["c0", "c1", "c2"], new Date(NOW_MS));

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { idTimeMs, newAlarmId, userRange } from "../../domain/ids.ts";
+import { idTimeMs, newAlarmId, userRange } from "../../domain/alarms/ids.ts";
 import {
 	chunkSize,
 	EMPTY_DRAFT,
@@ -12,10 +12,10 @@ import {
 	parseCursor,
 	SCAN_BUDGET,
 	showCursor,
-} from "../../domain/paging.ts";
-import { monthEndMs, monthOf, monthStartMs } from "../../domain/periods.ts";
-import { isRead, NOTHING_READ, type ReadState } from "../../domain/read-state.ts";
-import type { AlarmRow } from "../../domain/rows.ts";
+} from "../../domain/alarms/paging.ts";
+import { isRead, NOTHING_READ, type ReadState } from "../../domain/alarms/read-state.ts";
+import type { AlarmRow } from "../../domain/alarms/rows.ts";
+import { monthEndMs, monthOf, monthStartMs } from "../../domain/time/periods.ts";
 import { NOW_MS, row } from "./samples.ts";
 
 const request = (own: Partial<PageRequest> = {}): PageRequest => ({

@@ -11,7 +11,7 @@ import {
 	monthOf,
 	monthStartMs,
 	monthsFrom,
-} from "../../domain/periods.ts";
+} from "../../domain/time/periods.ts";
 import { DAY_MS, NOW_MS } from "./samples.ts";
 
 const time = fc.integer({ min: 0, max: Date.parse("2199-12-31T23:59:59.999Z") });

@@ -3,8 +3,8 @@ import ApiGateway from "moleculer-web";
 import { RUN_STATES } from "../../contracts/archive.ts";
 import { ERRORS, type ErrorCode, Fault } from "../../contracts/errors.ts";
 import { ARCHIVE_REQUEST, NEW_ALARM, RUN_QUERY } from "../../contracts/rules.ts";
-import { type Problem, toFaults, toProblem } from "../../lib/problem.ts";
-import { shapeCheck } from "../../lib/shape.ts";
+import { type Problem, toFaults, toProblem } from "../../lib/http/problem.ts";
+import { shapeCheck } from "../../lib/http/validate.ts";
 
 const CODES = Object.keys(ERRORS) as ErrorCode[];
 const KNOWN_FIELDS = new Set(["type", "title", "status", "code", "detail", "faults", "ids", "retryAfterS"]);

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { newAlarmId } from "../../domain/ids.ts";
+import { newAlarmId } from "../../domain/alarms/ids.ts";
 import {
 	categoriesAhead,
 	hasRoomForCategory,
@@ -8,7 +8,7 @@ import {
 	NOTHING_READ,
 	type ReadState,
 	summarize,
-} from "../../domain/read-state.ts";
+} from "../../domain/alarms/read-state.ts";
 import { NOW_MS, row } from "./samples.ts";
 
 const state = (own: Partial<ReadState> = {}): ReadState => ({ ...NOTHING_READ, ...own });

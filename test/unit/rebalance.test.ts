@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import type { Run } from "../../contracts/archive.ts";
-import { type ClusterFacts, planFacts, rebalancePlan, type ShardLoad } from "../../domain/rebalance.ts";
-import { firstMap } from "../../domain/routing.ts";
-import { newRun } from "../../domain/runs.ts";
+import { type ClusterFacts, planFacts, rebalancePlan, type ShardLoad } from "../../domain/jobs/rebalance.ts";
+import { newRun } from "../../domain/jobs/runs.ts";
+import { firstMap } from "../../domain/routing/routing.ts";
 
 const GB = 1024 ** 3;
 const names = (count: number) => Array.from({ length: count }, (_, at) => `c${at}`);

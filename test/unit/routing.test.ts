@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { newAlarmId, shardOf, userHash } from "../../domain/ids.ts";
+import { newAlarmId, shardOf, userHash } from "../../domain/alarms/ids.ts";
 import {
 	clusterTarget,
 	firstMap,
@@ -14,7 +14,7 @@ import {
 	slotOf,
 	sourceOf,
 	withChange,
-} from "../../domain/routing.ts";
+} from "../../domain/routing/routing.ts";
 import { iso, NOW_MS } from "./samples.ts";
 
 const NOW = new Date(NOW_MS);

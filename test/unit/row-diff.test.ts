@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { diffRows, type SweptRow } from "../../domain/row-diff.ts";
+import { diffRows, type SweptRow } from "../../domain/jobs/row-diff.ts";
 
 const row = (id: number, value = "same"): SweptRow => ({ id: Buffer.of(id), bytes: Buffer.from(`${id} ${value}`) });
 const named = (ids: Buffer[]) => ids.map((id) => id[0]);

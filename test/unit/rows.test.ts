@@ -1,5 +1,5 @@
-import { newAlarmId, showId } from "../../domain/ids.ts";
-import { isTombstone, type Tombstone, toInbox, toRow, toStatus } from "../../domain/rows.ts";
+import { newAlarmId, showId } from "../../domain/alarms/ids.ts";
+import { isTombstone, type Tombstone, toInbox, toRow, toStatus } from "../../domain/alarms/rows.ts";
 import { DAY_MS, iso, NOW_MS, queued, row } from "./samples.ts";
 
 const id = newAlarmId("u1", NOW_MS);

@@ -12,7 +12,7 @@ import {
 	runIdOf,
 	timeLeftMs,
 	verdictOn,
-} from "../../domain/runs.ts";
+} from "../../domain/jobs/runs.ts";
 import { NOW_MS } from "./samples.ts";
 
 const run = (own: Partial<Run> = {}): Run => ({

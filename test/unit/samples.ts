@@ -1,6 +1,6 @@
 import type { NewAlarm } from "../../contracts/alarm.ts";
-import { newAlarmId } from "../../domain/ids.ts";
-import type { AlarmRow, QueuedAlarm } from "../../domain/rows.ts";
+import { newAlarmId } from "../../domain/alarms/ids.ts";
+import type { AlarmRow, QueuedAlarm } from "../../domain/alarms/rows.ts";
 
 /** A moment that all pure tests share, in the middle of a month. */
 export const NOW_MS = Date.parse("2026-11-22T10:00:00.000Z");

@@ -1,7 +1,5 @@
 import type { CollectionPlace } from "../../contracts/routing.ts";
-import { withRetiring } from "../../domain/clusters.ts";
-import { withDuty } from "../../domain/duties.ts";
-import { firstMap } from "../../domain/routing.ts";
+import { withDuty } from "../../domain/jobs/shard-lock.ts";
 import {
 	copiedNames,
 	movingNames,
@@ -9,7 +7,9 @@ import {
 	refuseOutgrown,
 	TargetClosed,
 	withMovedShard,
-} from "../../domain/shard-move.ts";
+} from "../../domain/jobs/shard-move.ts";
+import { withRetiring } from "../../domain/routing/clusters.ts";
+import { firstMap } from "../../domain/routing/routing.ts";
 import { NOW_MS } from "./samples.ts";
 
 const NOW = new Date(NOW_MS);

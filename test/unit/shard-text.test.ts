@@ -1,7 +1,7 @@
 import type { Run } from "../../contracts/archive.ts";
 import type { ShardState, ShardsState } from "../../contracts/shards.ts";
-import { rebalancePlan } from "../../domain/rebalance.ts";
-import { newRun } from "../../domain/runs.ts";
+import { rebalancePlan } from "../../domain/jobs/rebalance.ts";
+import { newRun } from "../../domain/jobs/runs.ts";
 import { shardAnswer } from "../../ops/shard-command.ts";
 import { begunText, historyText, mapText, planText, statusText } from "../../ops/shard-text.ts";
 import { iso, NOW_MS } from "./samples.ts";

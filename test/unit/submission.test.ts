@@ -1,8 +1,8 @@
 import { Fault } from "../../contracts/errors.ts";
-import { decodeBatch } from "../../domain/batch.ts";
-import { belongsTo, idTimeMs } from "../../domain/ids.ts";
-import { invalid } from "../../domain/invalid.ts";
-import { prepare } from "../../domain/submission.ts";
+import { decodeBatch } from "../../domain/alarms/batch.ts";
+import { belongsTo, idTimeMs } from "../../domain/alarms/ids.ts";
+import { prepare } from "../../domain/alarms/submission.ts";
+import { invalid } from "../../domain/validation-fault.ts";
 import { alarm, DAY_MS, iso, NOW_MS, SECOND_MS } from "./samples.ts";
 
 function faultOf(deed: () => unknown): Fault {

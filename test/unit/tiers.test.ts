@@ -1,5 +1,5 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { collectionsByTier, shardsByTier } from "../../domain/tiers.ts";
+import { collectionsByTier, shardsByTier } from "../../domain/routing/tiers.ts";
 
 const place = (tier: "service" | "archive" | "dropped") => ({ tier, uuid: "" });
 const map: RoutingMap = {

@@ -1,8 +1,8 @@
 import { FAILURES } from "../../contracts/errors.ts";
-import { type Decoded, decodeBatch, encodeItem } from "../../domain/batch.ts";
-import { ID_BYTES, idTimeMs, newAlarmId, showId } from "../../domain/ids.ts";
-import type { Tombstone } from "../../domain/rows.ts";
-import { buried, failed, triage, type Whereabouts } from "../../domain/triage.ts";
+import { type Decoded, decodeBatch, encodeItem } from "../../domain/alarms/batch.ts";
+import { ID_BYTES, idTimeMs, newAlarmId, showId } from "../../domain/alarms/ids.ts";
+import type { Tombstone } from "../../domain/alarms/rows.ts";
+import { buried, failed, triage, type Whereabouts } from "../../domain/alarms/triage.ts";
 import { DAY_MS, iso, NOW_MS, queued, row } from "./samples.ts";
 
 const AT: Whereabouts = { lane: "realtime", streamTimeMs: NOW_MS - 50, sequence: 7, index: 0 };

@@ -2,8 +2,8 @@ import { momentsOf, monthsBefore, shareOut } from "../../bench/year/calendar.ts"
 import { byFate, differences } from "../../bench/year/inboxes.ts";
 import { readOptions } from "../../bench/year/options.ts";
 import { type MonthLine, pictureOf } from "../../bench/year/picture.ts";
-import { addMonths, dayOf, monthOf } from "../../domain/periods.ts";
-import type { AlarmRow } from "../../domain/rows.ts";
+import type { AlarmRow } from "../../domain/alarms/rows.ts";
+import { addMonths, dayOf, monthOf } from "../../domain/time/periods.ts";
 import { rowIn } from "../support/months.ts";
 
 const MONTH = "2026_02";
