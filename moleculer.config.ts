@@ -2,7 +2,7 @@ import type { BrokerOptions } from "moleculer";
 import type { Config } from "./config.ts";
 import { drainGateway } from "./lib/http/drain-gateway.ts";
 import { metricsServer } from "./lib/metrics/metrics-server.ts";
-import { refusalCounts } from "./lib/metrics/refusal-counts.ts";
+import { rejectionCounts } from "./lib/metrics/refusal-counts.ts";
 import { backgroundBus } from "./lib/moleculer/background-bus.ts";
 import { localCalls } from "./lib/moleculer/local-calls.ts";
 
@@ -28,7 +28,7 @@ export default function brokerOptions(config: Config): BrokerOptions {
 			backgroundBus(),
 			drainGateway(),
 			localCalls(),
-			refusalCounts(),
+			rejectionCounts(),
 			metricsServer(config.metricsPort, config.bindAddress),
 		],
 		requestTimeout: 5_000,

@@ -17,7 +17,7 @@ export interface Disks {
 	/** @throws {Fault} OVERLOADED when there is no room, ACCEPTANCE_UNKNOWN when no outbox answered. */
 	save: (batch: PackedBatch) => Promise<void>;
 	/** The queue has refused, and the batch is nowhere. */
-	isRefused: (error: unknown) => boolean;
+	isRejected: (error: unknown) => boolean;
 }
 
 const CREATION_MS = 3_000;
@@ -61,14 +61,14 @@ export class Acceptance {
 	}
 
 	/** When a trial is due: publishes something that no caller waits for, and closes the breaker if that works. */
-	async probe(trial: () => Promise<void>): Promise<void> {
+	async probe(probe: () => Promise<void>): Promise<void> {
 		if (isClosed(this.#breaker)) return;
 		const { may, next } = attempt(this.#breaker, performance.now(), PACE);
 		this.#breaker = next;
 		if (!may) return;
-		await trial().then(
-			() => this.#heard(),
-			() => this.#silent(),
+		await probe().then(
+			() => this.#recordSuccess(),
+			() => this.#recordFailure(),
 		);
 	}
 
@@ -81,16 +81,16 @@ export class Acceptance {
 	}
 
 	/** False when it is not known whether the queue has it. @throws {Fault} OVERLOADED when it has not. */
-	async #publish({ publish, isRefused }: Disks, batch: PackedBatch, waitingSinceMs: number): Promise<boolean> {
+	async #publish({ publish, isRejected }: Disks, batch: PackedBatch, waitingSinceMs: number): Promise<boolean> {
 		const leftMs = CREATION_MS - OUTBOX_MS - (performance.now() - waitingSinceMs);
 		try {
 			await publish?.(batch, Math.max(Math.min(PUBLISH_MS, leftMs), 100));
-			this.#heard();
+			this.#recordSuccess();
 			return true;
 		} catch (error) {
-			if (isRefused(error))
+			if (isRejected(error))
 				throw new Fault("OVERLOADED", "The queue is full; nothing was accepted.", { retryAfterS: 5 });
-			this.#silent();
+			this.#recordFailure();
 			return false;
 		}
 	}
@@ -107,11 +107,11 @@ export class Acceptance {
 		}
 	}
 
-	#heard(): void {
+	#recordSuccess(): void {
 		this.#breaker = CLOSED;
 	}
 
-	#silent(): void {
+	#recordFailure(): void {
 		this.#breaker = opened(this.#breaker, performance.now(), PACE);
 	}
 }

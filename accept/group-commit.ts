@@ -83,7 +83,7 @@ export class GroupCommit {
 
 	#pump(): void {
 		while (this.#inFlight < IN_FLIGHT) {
-			this.#refuseLate();
+			this.#rejectLate();
 			const batch = this.#takeNext();
 			if (batch.length === 0) return;
 			this.#inFlight++;
@@ -104,7 +104,7 @@ export class GroupCommit {
 	}
 
 	/** What waits is in the order of its coming: the late ones are in front. */
-	#refuseLate(): void {
+	#rejectLate(): void {
 		const lateMs = performance.now() - LATE_MS;
 		for (const queue of [this.#singles, this.#batches]) {
 			const inTime = queue.findIndex(({ sinceMs }) => sinceMs > lateMs);

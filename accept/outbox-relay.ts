@@ -6,7 +6,7 @@ export interface RelayLease {
 	untilMs: number;
 }
 
-export interface RelayDeeds<Row extends { _id: string }> {
+export interface RelayEffects<Row extends { _id: string }> {
 	/** The lease, taken or made longer; null while another process has it. */
 	lease(): Promise<RelayLease | null>;
 	release(): Promise<void>;
@@ -28,48 +28,48 @@ const MARGIN_MS = 3_000;
  * Empties the outbox as far as the queue takes it, and tells how many batches went over. A row is removed only after its PubAck.
  * @throws what stopped it; what was published until then has been removed.
  */
-export async function relayAll<Row extends { _id: string }>(deeds: RelayDeeds<Row>): Promise<number> {
+export async function relayAll<Row extends { _id: string }>(effects: RelayEffects<Row>): Promise<number> {
 	let relayed = 0;
 	let after = "";
-	for (let lease = await deeds.lease(); lease !== null; lease = await deeds.lease()) {
-		const rows = await deeds.claim(lease.token, after);
+	for (let lease = await effects.lease(); lease !== null; lease = await effects.lease()) {
+		const rows = await effects.claim(lease.token, after);
 		if (rows.length === 0) break;
-		relayed += await relayRows(deeds, lease, rows);
+		relayed += await relayRows(effects, lease, rows);
 		after = rows.at(-1)?._id ?? after;
 	}
-	await deeds.release();
+	await effects.release();
 	return relayed;
 }
 
 async function relayRows<Row extends { _id: string }>(
-	deeds: RelayDeeds<Row>,
+	effects: RelayEffects<Row>,
 	lease: RelayLease,
 	rows: Row[],
 ): Promise<number> {
 	const published: string[] = [];
 	try {
 		for (let at = 0; at < rows.length && hasTime(lease); at += WINDOW)
-			await publishSome(deeds, rows.slice(at, at + WINDOW), published);
+			await publishSome(effects, rows.slice(at, at + WINDOW), published);
 	} finally {
 		// Also after a lease that is over: rows that another relay has claimed meanwhile stay, for it to remove.
-		await deeds.remove(lease.token, published);
+		await effects.remove(lease.token, published);
 	}
 	return published.length;
 }
 
 async function publishSome<Row extends { _id: string }>(
-	deeds: RelayDeeds<Row>,
+	effects: RelayEffects<Row>,
 	rows: Row[],
 	published: string[],
 ): Promise<void> {
 	const settled = await Promise.allSettled(
 		rows.map(async (row) => {
-			await deeds.publish(row);
+			await effects.publish(row);
 			published.push(row._id);
 		}),
 	);
 	const failures = settled.filter((one) => one.status === "rejected").map(({ reason }) => reason);
-	for (const error of failures) if (!deeds.isHopeless(error)) throw error;
+	for (const error of failures) if (!effects.isHopeless(error)) throw error;
 }
 
 /** A process that stood still finds its lease over, and leaves the rest to whoever has it now. */

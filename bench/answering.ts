@@ -17,9 +17,9 @@ export function ready(port = 0): void {
 }
 
 /** Answers questions, one after the other or several at once. */
-export function answer<Q>(deed: (question: Q) => Promise<unknown>): void {
+export function answer<Q>(work: (question: Q) => Promise<unknown>): void {
 	process.on("message", ({ id, question }: { id: number; question: Q }) => {
-		deed(question).then(
+		work(question).then(
 			(given) => process.send?.({ id, answer: given }),
 			(error: unknown) => process.send?.({ id, error: error instanceof Error ? error.stack : String(error) }),
 		);

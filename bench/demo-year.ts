@@ -137,12 +137,12 @@ async function measured(clusters: Clusters, map: RoutingMap, line: MonthLine): P
 
 function lookText({ atMs, archived, dropped, sourcesDropped }: Look): string {
 	const months = (due: DueMonth[]) => [...new Set(due.map(({ month }) => shown(month)))].join(", ");
-	const deeds = [
+	const actions = [
 		...(archived.length > 0 ? [`archived ${months(archived)}`] : []),
 		...(sourcesDropped > 0 ? [`a day later dropped its ${sourcesDropped} sources`] : []),
 		...(dropped.length > 0 ? [`dropped ${months(dropped)}`] : []),
 	];
-	return `${new Date(atMs).toISOString().slice(0, 10)}: ${deeds.join("; ") || "nothing is due"}`;
+	return `${new Date(atMs).toISOString().slice(0, 10)}: ${actions.join("; ") || "nothing is due"}`;
 }
 
 function shown(month: Month): string {

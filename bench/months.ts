@@ -2,7 +2,7 @@ import type { Document } from "mongodb";
 import type { RoutingMap } from "../contracts/routing.ts";
 import { shardOf } from "../domain/alarms/ids.ts";
 import type { AlarmRow } from "../domain/alarms/rows.ts";
-import { insertVerdicts } from "../domain/alarms/write-results.ts";
+import { insertResults } from "../domain/alarms/write-results.ts";
 import { alarmsOf } from "../domain/routing/collection-catalog.ts";
 import { shardTarget, type Target } from "../domain/routing/routing.ts";
 import { type Month, monthEndMs, monthStartMs } from "../domain/time/periods.ts";
@@ -38,7 +38,7 @@ export function* arrivals(month: Month, customers: string[], count: number): Gen
 export async function putInto(clusters: Clusters, target: Target, chunks: Iterable<AlarmRow[]>): Promise<void> {
 	await inTurns(chunks, async (rows) => {
 		const sorted = rows.toSorted((one, other) => one._id.compare(other._id));
-		const verdicts = insertVerdicts(await insertInto(clusters, target, sorted as unknown as Document[]), rows.length);
+		const verdicts = insertResults(await insertInto(clusters, target, sorted as unknown as Document[]), rows.length);
 		const wrong = verdicts.find((verdict) => verdict !== "stored");
 		if (wrong !== undefined) throw new Error(`${target.collection} answered ${wrong}`);
 	});
@@ -55,10 +55,10 @@ function* sliced(rows: AlarmRow[]): Generator<AlarmRow[]> {
 }
 
 /** A few commands in flight. */
-export async function inTurns<T>(all: Iterable<T>, deed: (one: T) => Promise<void>): Promise<void> {
+export async function inTurns<T>(all: Iterable<T>, work: (one: T) => Promise<void>): Promise<void> {
 	const turns = all[Symbol.iterator]();
 	const hand = async () => {
-		for (let { done, value } = turns.next(); !done; { done, value } = turns.next()) await deed(value);
+		for (let { done, value } = turns.next(); !done; { done, value } = turns.next()) await work(value);
 	};
 	await Promise.all(Array.from({ length: IN_FLIGHT }, hand));
 }

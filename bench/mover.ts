@@ -2,9 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { readConfig } from "../config.ts";
 import { shardPlace } from "../domain/routing/routing.ts";
 import type { Month } from "../domain/time/periods.ts";
-import { MovePace } from "../jobs/copy-throttle.ts";
+import { CopyThrottle } from "../jobs/copy-throttle.ts";
 import { archiveMonth } from "../jobs/migrate/archive-month.ts";
-import { dropAway } from "../jobs/migrate/drop-archived-source.ts";
+import { dropRetainedArchives } from "../jobs/migrate/drop-archived-source.ts";
 import type { MoveDeps, MoveStep } from "../jobs/migrate/migration.ts";
 import { moveShard } from "../jobs/migrate/move-shard.ts";
 import { Clusters } from "../stores/mongo/clusters.ts";
@@ -66,7 +66,7 @@ async function timesOf(
 async function heldPace(shard: number, to: string | undefined, rowsPerSecond: number): Promise<MoveDeps["pace"]> {
 	const { cluster } = shardPlace(await newestMap(clusters), shard);
 	const both = [cluster, ...(to === undefined ? [] : [to])].map((name) => clusters.at(name));
-	const pace = new MovePace(both, rowsPerSecond, never);
+	const pace = new CopyThrottle(both, rowsPerSecond, never);
 	return async (rows) => {
 		while (isHeld) await sleep(GATE_MS);
 		await pace.rows(rows);
@@ -76,7 +76,7 @@ async function heldPace(shard: number, to: string | undefined, rowsPerSecond: nu
 
 async function dropAll(): Promise<number> {
 	const startMs = performance.now();
-	const { errors } = await dropAway(deps, 0);
+	const { errors } = await dropRetainedArchives(deps, 0);
 	if (errors.length > 0) throw errors[0];
 	return performance.now() - startMs;
 }

@@ -8,7 +8,7 @@ const MOST_WAIT_MS = 25;
 /** So long after the last of it, work with the right of way is expected again. */
 const EXPECTED_MS = 1_000;
 
-export class RightOfWay {
+export class LanePriority {
 	#running = 0;
 	#lastMs = Number.NEGATIVE_INFINITY;
 	#clear: PromiseWithResolvers<void> | null = null;
@@ -31,7 +31,7 @@ export class RightOfWay {
 	}
 
 	/** Before a step of the other work. */
-	async giveWay(): Promise<void> {
+	async yieldTo(): Promise<void> {
 		if (this.#running === 0) return;
 		this.#clear ??= Promise.withResolvers();
 		await Promise.race([this.#clear.promise, sleep(MOST_WAIT_MS, undefined, { ref: false })]);

@@ -11,18 +11,18 @@ import type { HasStreams } from "../mixins/jetstream.mixin.ts";
 import type { HasRouting } from "../mixins/routing.mixin.ts";
 import { type IntakeDeps, type Outcome, type Pace, takeIn } from "../stores/alarms/insert-alarms.ts";
 import { type LedgerRow, writeLedger } from "../stores/alarms/ledger.ts";
-import type { ClusterBreakers } from "../stores/mongo/circuit-breakers.ts";
+import type { CircuitBreakers } from "../stores/mongo/circuit-breakers.ts";
 import { publishParked } from "../streams/publisher.ts";
 import type { Delivery } from "../streams/worker.ts";
-import type { RightOfWay } from "./lane-priority.ts";
+import type { LanePriority } from "./lane-priority.ts";
 
 /** What a worker does with the batches of a round, and a drainer with what was parked. */
 
 export interface HasStoring {
-	breakers: ClusterBreakers;
+	breakers: CircuitBreakers;
 	metrics: Metrics;
 	/** The realtime lane goes before the bulk lane. */
-	rightOfWay: RightOfWay;
+	lanePriority: LanePriority;
 	/** How long alarms took from acceptance into their slot. */
 	delays: Record<Lane, DelayRecord>;
 }
@@ -49,14 +49,14 @@ export async function storeRound(
 	storer: Storer,
 	lane: Lane,
 	deliveries: Delivery[],
-	straggles: () => void,
+	onSlow: () => void,
 ): Promise<boolean[]> {
-	const batches = await store(storer, lane, deliveries, { patience: storer.breakers.ofRounds[lane], straggles });
+	const batches = await store(storer, lane, deliveries, { breaker: storer.breakers.ofRounds[lane], onSlow });
 	const rows = deliveries.map((delivery, at) => ledgerRow(lane, delivery, batches[at] ?? []));
 	const { clusters, routing, breakers } = storer;
 	const full = rows.filter(({ ids }) => ids.length > 0);
 	if (full.length > 0)
-		await writeLedger({ clusters, patience: breakers.ofRounds[lane] }, routing.current, full, Date.now());
+		await writeLedger({ clusters, breaker: breakers.ofRounds[lane] }, routing.current, full, Date.now());
 	const unsafe = batches.flat().filter(({ outcome }) => !outcome.safe);
 	const parked = await park(storer, lane, unsafe);
 	return batches.map((batch) => batch.every((doing) => doing.outcome.safe || parked.has(doing)));
@@ -65,32 +65,32 @@ export async function storeRound(
 /** Stores what was parked. What still cannot be stored stays where it is: it is never parked again. */
 export async function drainParked(storer: Storer, lane: Lane, deliveries: Delivery[]): Promise<boolean[]> {
 	const batches = await store(storer, lane, deliveries, {
-		patience: storer.breakers.ofDrainers,
-		straggles: () => undefined,
+		breaker: storer.breakers.ofDrainers,
+		onSlow: () => undefined,
 	});
 	return batches.map((batch) => batch.every(({ outcome }) => outcome.safe));
 }
 
 /** A round of so many is a backlog: then a cluster gets two inserts at once, otherwise one after the other. */
 const BACKLOG_ROWS = 2_000;
-const ALONE = { rows: 1_000, giveWay: () => Promise.resolve() };
+const ALONE = { rows: 1_000, yieldTo: () => Promise.resolve() };
 /** Small steps: an insert of the realtime lane waits behind the one that a cluster has in hand. */
 const BESIDE_ROWS = 250;
 const REALTIME_INSERTS = 16;
 
-function paceOf({ rightOfWay }: Storer, lane: Lane, rows: number): Pace {
+function paceOf({ lanePriority }: Storer, lane: Lane, rows: number): Pace {
 	if (lane === "realtime" && rows < BACKLOG_ROWS) return { ...ALONE, inserts: REALTIME_INSERTS };
-	if (lane === "bulk" && rightOfWay.isExpected)
-		return { rows: BESIDE_ROWS, inserts: 1, giveWay: () => rightOfWay.giveWay() };
+	if (lane === "bulk" && lanePriority.isExpected)
+		return { rows: BESIDE_ROWS, inserts: 1, yieldTo: () => lanePriority.yieldTo() };
 	return { ...ALONE, inserts: rows < BACKLOG_ROWS ? 1 : 2 };
 }
 
 /** What a round and a drainer do differently. */
-type Manner = Pick<IntakeDeps, "patience" | "straggles">;
+type Manner = Pick<IntakeDeps, "breaker" | "onSlow">;
 
 function store(storer: Storer, lane: Lane, deliveries: Delivery[], manner: Manner): Promise<Doing[][]> {
 	const work = () => storeItems(storer, lane, deliveries, manner);
-	return lane === "realtime" ? storer.rightOfWay.first(work) : work();
+	return lane === "realtime" ? storer.lanePriority.first(work) : work();
 }
 
 /** Batch by batch: between two of them the event loop is free for whatever else there is. */
@@ -99,7 +99,7 @@ async function readBatches(storer: Storer, lane: Lane, deliveries: Delivery[]) {
 	const batches: ReturnType<typeof itemsOf>[] = [];
 	for (const delivery of deliveries) {
 		batches.push(itemsOf(lane, delivery, nowMs));
-		if (lane === "bulk" && storer.rightOfWay.isExpected) await setImmediate();
+		if (lane === "bulk" && storer.lanePriority.isExpected) await setImmediate();
 	}
 	return batches;
 }
@@ -125,11 +125,11 @@ async function storeItems(storer: Storer, lane: Lane, deliveries: Delivery[], ma
  */
 function count({ metrics, delays }: Storer, lane: Lane, done: Doing[]): void {
 	const nowMs = Date.now();
-	const counts = { stored: 0, taken: 0, failed: 0 };
+	const counts = { stored: 0, duplicate: 0, failed: 0 };
 	const round = noDelays(nowMs);
 	for (const { outcome, acceptedAtMs, isTimed } of done) {
 		if (!outcome.safe) continue;
-		counts[outcome.isNew ? outcome.as : "taken"]++;
+		counts[outcome.isNew ? outcome.as : "duplicate"]++;
 		if (isTimed && outcome.isNew) addDelay(round, nowMs - acceptedAtMs);
 	}
 	recordDelays(delays[lane], round, nowMs);
@@ -145,7 +145,7 @@ function itemsOf(lane: Lane, delivery: Delivery, nowMs: number) {
 }
 
 function ledgerRow(lane: Lane, { epoch, number, streamTimeMs }: Delivery, batch: Doing[]): LedgerRow {
-	const counts = { stored: 0, taken: 0, failed: 0, parked: 0 };
+	const counts = { stored: 0, duplicate: 0, failed: 0, parked: 0 };
 	for (const { outcome } of batch) counts[outcome.safe ? outcome.as : "parked"]++;
 	return { epoch, number, lane, ids: batch.map(({ decision }) => decision.id), counts, publishedAtMs: streamTimeMs };
 }

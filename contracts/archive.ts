@@ -105,7 +105,7 @@ export interface RunAnswer {
 	/** Runs that are planned or under way now because of this request. */
 	begun: Run[];
 	/** Runs of the plan that this request does not set going; `reason` says why. */
-	left: Run[];
+	skipped: Run[];
 	plan: ArchivePlan;
 }
 

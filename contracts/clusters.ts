@@ -23,7 +23,7 @@ export interface ClusterRetirement {
 	/** `retiring`: nothing new is put there; the router takes it out of the map by itself as soon as nothing is in the way. */
 	state: "retiring" | "retired";
 	/** What is still there, and until when. */
-	inTheWay: string[];
+	blockers: string[];
 	mapVersion: number;
 }
 
@@ -44,7 +44,7 @@ export interface ClusterState {
 	ledgerDays: string[] | null;
 	/** Since when it is being retired. */
 	retiring?: string;
-	inTheWay?: string[];
+	blockers?: string[];
 }
 
 export interface ClusterList {

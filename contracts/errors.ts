@@ -22,7 +22,7 @@ export const ERRORS = {
 	CLUSTER_KNOWN: { status: 409, retry: false, title: "The system has this cluster already, by another name" },
 	CLUSTER_NOT_EMPTY: { status: 409, retry: false, title: "The cluster holds data of an alarm service" },
 	CLUSTER_IN_USE: { status: 409, retry: false, title: "The cluster cannot be retired now" },
-	MOVE_REFUSED: {
+	MOVE_REJECTED: {
 		status: 409,
 		retry: false,
 		title: "The shard cannot be moved, or its move not be changed, in this way",
@@ -71,6 +71,6 @@ export const FAILURES = {
 	IDEMPOTENCY_CONFLICT: "The idempotency key stands for an alarm with other content.",
 	KEY_DAY_CLOSED: "Too late to tell whether the idempotency key was used before.",
 	CORRUPT_ITEM: "The queued item could not be read.",
-	STORE_REFUSED: "The database refused the document.",
+	STORE_REJECTED: "The database refused the document.",
 } as const;
 export type FailureCode = keyof typeof FAILURES;

@@ -14,10 +14,10 @@ export interface CollectionPlace {
 	/** Of an archived month: its archive cluster. Everything else lies with its shard. */
 	cluster?: string;
 	/** The source of an archived month, renamed away and kept for a while. */
-	away?: AwaySource;
+	retained?: RetainedSource;
 }
 
-export interface AwaySource {
+export interface RetainedSource {
 	uuid: string;
 	/** Where it is, if its shard has moved since; else with its shard. */
 	cluster?: string;
@@ -28,12 +28,12 @@ export interface AwaySource {
 }
 
 /** What one process at a time may do with a shard. */
-export const DUTIES = ["archive", "drop", "erase", "lift", "move"] as const;
-export type DutyKind = (typeof DUTIES)[number];
+export const LOCK_KINDS = ["archive", "drop", "erase", "lift", "move"] as const;
+export type LockKind = (typeof LOCK_KINDS)[number];
 
 /** Who is doing what with a shard; whoever takes over raises the epoch, and every change of the map is made on the holder's own. */
-export interface Duty {
-	kind: DutyKind;
+export interface LockRecord {
+	kind: LockKind;
 	epoch: number;
 	/** The run that it serves. */
 	run: string;
@@ -47,13 +47,13 @@ export interface ShardPlace {
 	collections: Record<string, CollectionPlace>;
 	/** The highest epoch given so far; none is 0. */
 	epoch?: number;
-	duty?: Duty;
+	lock?: LockRecord;
 	/** What stands where the shard was before, renamed and kept for a while. */
-	left?: LeftShard[];
+	retained?: RetainedShard[];
 }
 
-/** The collections of a shard that has moved, on the cluster that it has left: `left_e5_users`. */
-export interface LeftShard {
+/** The collections of a shard that has moved, on the cluster that it has left: `retained_move_e5_users`. */
+export interface RetainedShard {
 	cluster: string;
 	/** Of the move. */
 	epoch: number;

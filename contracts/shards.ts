@@ -1,5 +1,5 @@
 import type { Run } from "./archive.ts";
-import type { Duty, LeftShard } from "./routing.ts";
+import type { LockRecord, RetainedShard } from "./routing.ts";
 
 /** Shards and their moves, as operators see them. */
 
@@ -30,9 +30,9 @@ export interface ShardState {
 	bytes: number | null;
 	/** Alarms per second, on the average of this month and the one before. */
 	perSecond: number | null;
-	duty: Duty | null;
+	lock: LockRecord | null;
 	/** What stands where it was before, until its time of grace is over. */
-	left: LeftShard[];
+	retained: RetainedShard[];
 	/** The move that is not over, with the time left where it can be told. */
 	move: (Run & { leftMs: number | null }) | null;
 }
@@ -80,7 +80,7 @@ export interface RebalanceRequest {
 export interface MovesBegun {
 	begun: Run[];
 	/** Moves of the plan that could not be begun, and why. */
-	left: (PlannedMove & { why: string })[];
+	skipped: (PlannedMove & { why: string })[];
 	plan: RebalancePlan;
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { feel, NO_PULSE, type Pulse, waitAfter } from "../domain/jobs/latency-probe.ts";
+import { type LatencyBaseline, NO_BASELINE, observe, waitAfter } from "../domain/jobs/latency-probe.ts";
 import { CLUSTER_DATABASE } from "../domain/routing/collection-catalog.ts";
 import { type Flow, flowed, nextTurn, type Pace } from "../domain/time/rate-limit.ts";
 import type { Cluster } from "../stores/mongo/cluster.ts";
@@ -9,12 +9,12 @@ import { MAP_ID } from "../stores/routing/provision.ts";
 const CATCH_UP_MS = 100;
 
 /** How fast a mover may read: so many rows per second, and slower while the readers of a cluster that it works on are held up. */
-export class MovePace {
+export class CopyThrottle {
 	readonly #clusters: Cluster[];
 	readonly #signal: AbortSignal;
 	#pace: Pace;
 	#hurry = new AbortController();
-	readonly #pulses = new Map<Cluster, Pulse>();
+	readonly #baselines = new Map<Cluster, LatencyBaseline>();
 	#flow: Flow = { perSecond: null, atMs: performance.now() };
 
 	constructor(clusters: Cluster[], rowsPerSecond: number, signal: AbortSignal) {
@@ -39,11 +39,11 @@ export class MovePace {
 
 	/** Waits until so many more rows may be read. @throws the signal's reason once the work is to end. */
 	async rows(count: number): Promise<void> {
-		await this.#giveWay(count);
+		await this.#yieldTo(count);
 		this.#flow = flowed(this.#flow, performance.now(), count);
 	}
 
-	async #giveWay(count: number): Promise<void> {
+	async #yieldTo(count: number): Promise<void> {
 		const nowMs = performance.now();
 		const nextAtMs = Math.max(this.#pace.nextAtMs, nowMs - CATCH_UP_MS);
 		const { waitMs, taken } = nextTurn({ ...this.#pace, nextAtMs }, nowMs, count);
@@ -73,8 +73,8 @@ export class MovePace {
 		const filter = { _id: MAP_ID };
 		const tiny = { find: "documents", filter, projection: { _id: 1 }, limit: 1, singleBatch: true };
 		if ((await cluster.read(CLUSTER_DATABASE, tiny).catch(() => null)) === null) return false;
-		const { pulse, isSlow } = feel(this.#pulses.get(cluster) ?? NO_PULSE, performance.now() - askedMs);
-		this.#pulses.set(cluster, pulse);
+		const { baseline, isSlow } = observe(this.#baselines.get(cluster) ?? NO_BASELINE, performance.now() - askedMs);
+		this.#baselines.set(cluster, baseline);
 		return isSlow;
 	}
 }

@@ -14,9 +14,9 @@ import {
 } from "../domain/jobs/erase.ts";
 import {
 	archiveDatabase,
+	CLUSTER_CATALOG,
 	CLUSTER_DATABASE,
-	CLUSTER_HOLDINGS,
-	holdingOf,
+	catalogEntryOf,
 	shardDatabase,
 } from "../domain/routing/collection-catalog.ts";
 import { shardPlace, type Target } from "../domain/routing/routing.ts";
@@ -25,7 +25,7 @@ import { listCollections } from "../stores/mongo/collections.ts";
 import { deleteByIds, findIn, isMoved, toBuffer, updateOne } from "../stores/mongo/commands.ts";
 import { readLowWatermark } from "../stores/routing/low-watermark.ts";
 import { newestMap } from "../stores/routing/map-change.ts";
-import { type DutyDeps, type HeldDuty, ShardBusy, takeDuty } from "./lock/shard-lock.ts";
+import { type LockDeps, ShardBusy, type ShardLock, takeShardLock } from "./lock/shard-lock.ts";
 
 /**
  * Removes one customer. A sweep goes through everything that holds its rows; then all that was accepted before the erase began has to
@@ -33,7 +33,7 @@ import { type DutyDeps, type HeldDuty, ShardBusy, takeDuty } from "./lock/shard-
  * and the ids out of the ledgers before any slot: so at no moment does a ledger row name an id whose slot was erased, and a
  * reconciliation finds nothing missing. The shard's duty keeps archiving and dropping off while a sweep runs, not in between.
  */
-export interface EraseDeps extends DutyDeps {
+export interface EraseDeps extends LockDeps {
 	/** Waits until so many more rows may be read. */
 	pace: (rows: number) => Promise<void>;
 	/** Hears what has been removed so far. */
@@ -91,7 +91,7 @@ interface Erase {
 
 /**
  * One step at a time; tells at its end what was removed. Cut off anywhere, it goes on when it is called again.
- * @throws {ShardBusy}, {StillArriving}, {DutyLost}, {Fault} UNAVAILABLE: to be tried again; it ends only when every place was swept twice.
+ * @throws {ShardBusy}, {StillArriving}, {LockLost}, {Fault} UNAVAILABLE: to be tried again; it ends only when every place was swept twice.
  */
 export async function* eraseCustomer(deps: EraseDeps, work: EraseWork): AsyncGenerator<EraseStep, Removed, void> {
 	const { shards } = await newestMap(deps.clusters);
@@ -127,22 +127,22 @@ async function* sweep(
 	mayBegin: (startedAtMs: number, watermarkMs: number | null) => boolean,
 ): AsyncGenerator<EraseStep, void, void> {
 	const { deps, work, shard } = erase;
-	const duty = await takeDuty(deps, shard, { kind: "erase", run: work.run });
-	if (duty === null) throw new ShardBusy(shard);
+	const lock = await takeShardLock(deps, shard, { kind: "erase", run: work.run });
+	if (lock === null) throw new ShardBusy(shard);
 	try {
 		yield taken;
 		// Read first: what was accepted before it has its ledger row by now.
 		const watermarkMs = await readLowWatermark(deps.clusters);
 		if (!mayBegin(work.startedAtMs, watermarkMs)) throw new StillArriving(work.startedAtMs, watermarkMs);
-		mustKnowClusters(erase, duty.map);
+		mustKnowClusters(erase, lock.map);
 		// A cluster that is away ends the sweep before the ledgers are gone through for nothing.
 		await placesOf(erase);
-		await sweepLedgers(erase, duty);
+		await sweepLedgers(erase, lock);
 		yield ledgersSwept;
-		await sweepPlaces(erase, duty, watermarkMs ?? 0);
+		await sweepPlaces(erase, lock, watermarkMs ?? 0);
 	} finally {
 		// Where it cannot be given back, the lease runs out.
-		await duty.release().catch(() => duty.abandon());
+		await lock.release().catch(() => lock.abandon());
 	}
 	yield swept;
 }
@@ -155,9 +155,9 @@ function mustKnowClusters({ deps: { clusters }, shard }: Erase, map: RoutingMap)
 }
 
 /** Before each chunk. @throws when the duty is lost, or the process is to stop. */
-function mustGoOn({ deps }: Erase, duty: HeldDuty): void {
+function mustGoOn({ deps }: Erase, lock: ShardLock): void {
 	deps.signal.throwIfAborted();
-	duty.mustHold();
+	lock.mustHold();
 }
 
 function note({ deps, removed }: Erase, label: string, count: number): void {
@@ -200,10 +200,10 @@ function targetOf(cluster: Cluster, database: string, collection: string, uuids:
 /** How often a sweep begins again because a collection was renamed or dropped under it. */
 const TRIES = 5;
 
-async function sweepPlaces(erase: Erase, duty: HeldDuty, beforeMs: number): Promise<void> {
+async function sweepPlaces(erase: Erase, lock: ShardLock, beforeMs: number): Promise<void> {
 	for (let attempt = 1; ; attempt++) {
 		try {
-			for (const place of await placesOf(erase)) await sweepPlace(erase, duty, place, beforeMs);
+			for (const place of await placesOf(erase)) await sweepPlace(erase, lock, place, beforeMs);
 			return;
 		} catch (error) {
 			if (!isMoved(error) || attempt === TRIES) throw error;
@@ -214,11 +214,11 @@ async function sweepPlaces(erase: Erase, duty: HeldDuty, beforeMs: number): Prom
 /** Rows looked at and deleted by one command: some 20 ms each. */
 const CHUNK = 1_000;
 
-async function sweepPlace(erase: Erase, duty: HeldDuty, { kind, label, target }: Place, beforeMs: number) {
+async function sweepPlace(erase: Erase, lock: ShardLock, { kind, label, target }: Place, beforeMs: number) {
 	const { deps, work } = erase;
 	const { low, high } = userRange(work.userId, 0, Number.MAX_SAFE_INTEGER);
 	for (let from: Buffer | null = low; from !== null; ) {
-		mustGoOn(erase, duty);
+		mustGoOn(erase, lock);
 		const rows = await ownedRows(erase, target, { $gte: from, $lte: high });
 		const ids = rows.filter((row) => isToErase(kind, row, work.userId, beforeMs)).map(({ _id }) => _id);
 		if (ids.length > 0) note(erase, label, await deleteByIds(deps.clusters, target, ids));
@@ -236,16 +236,16 @@ async function ownedRows({ deps }: Erase, target: Target, _id: object): Promise<
 }
 
 /** Takes the customer's ids out of all ledger days of all service clusters, also of one that holds nothing else. */
-async function sweepLedgers(erase: Erase, duty: HeldDuty): Promise<void> {
+async function sweepLedgers(erase: Erase, lock: ShardLock): Promise<void> {
 	for (const cluster of erase.deps.clusters.service.values()) {
 		const uuids = await uuidsOn(cluster, CLUSTER_DATABASE);
 		for (const name of [...uuids.keys()].filter(isLedger).sort())
-			await sweepLedger(erase, duty, targetOf(cluster, CLUSTER_DATABASE, name, uuids)).catch(unlessMoved);
+			await sweepLedger(erase, lock, targetOf(cluster, CLUSTER_DATABASE, name, uuids)).catch(unlessMoved);
 	}
 }
 
 function isLedger(name: string): boolean {
-	return holdingOf(CLUSTER_HOLDINGS, name)?.kind === CLUSTER_HOLDINGS.ledger.kind;
+	return catalogEntryOf(CLUSTER_CATALOG, name)?.kind === CLUSTER_CATALOG.ledger.kind;
 }
 
 /** A ledger day that was over meanwhile is gone whole. */
@@ -262,11 +262,11 @@ interface LedgerIds {
 /** Ledger rows read at once: some 6 KB each, 20 at most. */
 const LEDGER_ROWS = 400;
 
-async function sweepLedger(erase: Erase, duty: HeldDuty, target: Target): Promise<void> {
+async function sweepLedger(erase: Erase, lock: ShardLock, target: Target): Promise<void> {
 	const { clusters, pace } = erase.deps;
 	const inOrder = { sort: { _id: 1 }, hint: { _id: 1 }, projection: { ids: 1 } };
 	for (let after = ""; ; ) {
-		mustGoOn(erase, duty);
+		mustGoOn(erase, lock);
 		const rows = await findIn<LedgerIds>(clusters, target, { _id: { $gt: after } }, LEDGER_ROWS, inOrder);
 		const last = rows.at(-1);
 		if (last === undefined) return;

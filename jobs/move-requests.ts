@@ -12,8 +12,8 @@ import {
 	moveToCancel,
 	moveToChange,
 	pausedBy,
-	refuseMove,
-	refuseStrayed,
+	rejectMove,
+	rejectStrayed,
 } from "../domain/jobs/move-requests.ts";
 import { planFacts, rebalancePlan } from "../domain/jobs/rebalance.ts";
 import { moveIdOf, NOT_ENDED, OPEN, reopened } from "../domain/jobs/runs.ts";
@@ -38,8 +38,8 @@ function loadUnknown(clusters: string[]): Fault {
 	return new Fault("UNAVAILABLE", message, { retryAfterS: 5 });
 }
 
-function whyRefused(error: unknown): string {
-	if ((error as Partial<Fault>).type === "MOVE_REFUSED") return (error as Fault).message;
+function whyRejected(error: unknown): string {
+	if ((error as Partial<Fault>).type === "MOVE_REJECTED") return (error as Fault).message;
 	throw error;
 }
 
@@ -55,10 +55,10 @@ export class ShardMoves {
 		this.#deps = deps;
 	}
 
-	/** @throws {Fault} SHARD_NOT_FOUND, MOVE_REFUSED, UNAVAILABLE */
+	/** @throws {Fault} SHARD_NOT_FOUND, MOVE_REJECTED, UNAVAILABLE */
 	async move(request: ShardMoveRequest, by: string): Promise<Run> {
 		const { shard, to } = request;
-		refuseMove(await newestMap(this.#deps.clusters), await this.#movesOf(shard), request);
+		rejectMove(await newestMap(this.#deps.clusters), await this.#movesOf(shard), request);
 		const work = { id: moveIdOf(shard, to), kind: "move", shard, month: null, to } as const;
 		const run = await openRun(this.#deps, work, request, by);
 		this.#deps.announce();
@@ -80,7 +80,7 @@ export class ShardMoves {
 		return change === null ? run : this.#change(run, [run.state], change);
 	}
 
-	/** A mover drops the copies; the answer does not wait for it. @throws {Fault} MOVE_REFUSED once the map was switched */
+	/** A mover drops the copies; the answer does not wait for it. @throws {Fault} MOVE_REJECTED once the map was switched */
 	async cancel(shard: number, by: string): Promise<Run> {
 		const run = moveToCancel(await newestMap(this.#deps.clusters), await this.#movesOf(shard), shard);
 		if (run.canceling) return run;
@@ -106,17 +106,17 @@ export class ShardMoves {
 		const { clusters, nowMs } = this.#deps;
 		const plan = await findShown(clusters, confirm, nowMs());
 		if (plan === null) throw planUnknown(confirm);
-		refuseStrayed(await newestMap(clusters), plan.moves);
-		const [begun, left]: [Run[], MovesBegun["left"]] = [[], []];
+		rejectStrayed(await newestMap(clusters), plan.moves);
+		const [begun, skipped]: [Run[], MovesBegun["skipped"]] = [[], []];
 		for (const move of plan.moves) {
 			const { shard, to } = move;
 			// One that was refused before, until somebody has looked, is not to hold up the others.
 			await this.move({ shard, to, ...(rate !== undefined && { rate }) }, by).then(
 				(run) => begun.push(run),
-				(error: unknown) => left.push({ ...move, why: whyRefused(error) }),
+				(error: unknown) => skipped.push({ ...move, why: whyRejected(error) }),
 			);
 		}
-		return { begun, left, plan };
+		return { begun, skipped, plan };
 	}
 
 	async #toChange(shard: number): Promise<Run> {
@@ -129,7 +129,7 @@ export class ShardMoves {
 		const isChanged = await runs.change(run.id, { states, isCanceling: false }, change);
 		const now = await runs.get(run.id);
 		if (!isChanged || now === null)
-			throw new Fault("MOVE_REFUSED", `The move ${run.id} is ${now?.state ?? "gone"} meanwhile; look, and ask again.`);
+			throw new Fault("MOVE_REJECTED", `The move ${run.id} is ${now?.state ?? "gone"} meanwhile; look, and ask again.`);
 		announce();
 		return now;
 	}

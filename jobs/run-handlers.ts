@@ -9,7 +9,7 @@ import { type EraseStep, eraseCustomer } from "./erase-customer.ts";
 import { archiveMonth, type MonthWork } from "./migrate/archive-month.ts";
 import { cancelMove } from "./migrate/cancel-move.ts";
 import { dropMonth } from "./migrate/drop-month.ts";
-import { type MoveDeps, MoveRefused } from "./migrate/migration.ts";
+import { type MoveDeps, MoveRejected } from "./migrate/migration.ts";
 import { moveShard } from "./migrate/move-shard.ts";
 import type { Customer } from "./runs/run-store.ts";
 
@@ -24,9 +24,9 @@ export interface Tools extends MoveDeps {
 }
 
 /** What each kind of run does: step by step, each of which may be the last of this process. */
-export type Deed = (tools: Tools, run: Run) => AsyncGenerator<string, void, void>;
+export type RunHandler = (tools: Tools, run: Run) => AsyncGenerator<string, void, void>;
 
-export const DEEDS: Record<RunKind, Deed> = {
+export const HANDLERS: Record<RunKind, RunHandler> = {
 	archive: (deps, { id, shard, month, fresh = false }) =>
 		archiveMonth(deps, { run: id, shard, month: month ?? "", fresh }),
 	drop,
@@ -60,14 +60,14 @@ async function* erase(tools: Tools, { id, step, removed }: Run): AsyncGenerator<
 
 async function* drop(tools: Tools, { id, shard, month }: Run): AsyncGenerator<string, void, void> {
 	const work = { run: id, shard, month: month ?? "" };
-	await refuseUndue(tools, work);
+	await rejectUndue(tools, work);
 	await dropMonth(tools, work);
 	yield "dropped";
 }
 
 /** The run may have waited for long, and somebody has raised the limit to keep what was about to go. What has begun is brought to its end. */
-async function refuseUndue({ clusters, limits, nowMs }: Tools, { shard, month }: MonthWork): Promise<void> {
+async function rejectUndue({ clusters, limits, nowMs }: Tools, { shard, month }: MonthWork): Promise<void> {
 	const place = shardPlace(await newestMap(clusters), shard).collections[alarmsOf(month)];
 	if (place?.tier !== "archive" || isOldEnough("drop", month, nowMs(), limits)) return;
-	throw new MoveRefused("NOT_DUE", notDue("drop", month, limits).message);
+	throw new MoveRejected("NOT_DUE", notDue("drop", month, limits).message);
 }

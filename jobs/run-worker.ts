@@ -1,17 +1,17 @@
 import type { Run } from "../contracts/archive.ts";
 import type { ArchiveLimits } from "../domain/jobs/archive-plan.ts";
 import { Halted, OPEN, type RunChange, verdictOn } from "../domain/jobs/runs.ts";
-import { dutyOf } from "../domain/jobs/shard-lock.ts";
+import { lockOf } from "../domain/jobs/shard-lock.ts";
 import { inTime } from "../lib/timeout.ts";
 import { newestMap } from "../stores/routing/map-change.ts";
-import { MovePace } from "./copy-throttle.ts";
-import type { DutyDeps } from "./lock/shard-lock.ts";
+import { CopyThrottle } from "./copy-throttle.ts";
+import type { LockDeps } from "./lock/shard-lock.ts";
 import type { Progress } from "./migrate/migration.ts";
-import { CANCELED, DEEDS, type Tools } from "./run-handlers.ts";
+import { CANCELED, HANDLERS, type Tools } from "./run-handlers.ts";
 import type { CustomerChange, RunExpected, RunStore } from "./runs/run-store.ts";
 
 /** The work of this process on one run, with its record: nothing is written over what an operator or another process has made of it. */
-export interface WorkDeps extends DutyDeps {
+export interface WorkDeps extends LockDeps {
 	runs: RunStore;
 	limits: ArchiveLimits;
 	rowsPerSecond: number;
@@ -37,7 +37,7 @@ export class RunWork {
 	readonly #deps: WorkDeps;
 	readonly #halt = new AbortController();
 	#run: Run;
-	#pace: MovePace | null = null;
+	#pace: CopyThrottle | null = null;
 	#rows: Run["rows"];
 	#removed: Run["removed"];
 	#compared = 0;
@@ -59,8 +59,8 @@ export class RunWork {
 	async work(): Promise<Run> {
 		const beat = setInterval(() => this.#writeProgress(), BEAT_MS).unref();
 		try {
-			const deed = DEEDS[this.#run.kind];
-			for await (const step of deed(await this.#tools(), this.#run)) await this.#pass(step);
+			const handler = HANDLERS[this.#run.kind];
+			for await (const step of handler(await this.#tools(), this.#run)) await this.#pass(step);
 			// A try that went on where another was cut off has gone through less than all.
 			this.#rows = { ...this.#rows, done: this.#rows.total };
 			const state = this.#run.step === CANCELED ? "canceled" : "done";
@@ -101,7 +101,7 @@ export class RunWork {
 		const { clusters, runs } = this.#deps;
 		const source = clusters.at((await newestMap(clusters)).shards[this.#run.shard]?.cluster ?? "");
 		const target = clusters.service.get(this.#run.to ?? "");
-		const pace = new MovePace(
+		const pace = new CopyThrottle(
 			target === undefined ? [source] : [source, target],
 			this.#rateOf(this.#run),
 			this.#halt.signal,
@@ -125,7 +125,7 @@ export class RunWork {
 	}
 
 	/** Comparing tells nothing of its own; and a run that is not written of for long looks like one whose process is gone. */
-	async #goThrough(pace: MovePace, rows: number): Promise<void> {
+	async #goThrough(pace: CopyThrottle, rows: number): Promise<void> {
 		// The news of a stop may have been lost.
 		if (performance.now() - this.#checkedMs > WRITE_MS) await this.check();
 		await pace.rows(rows);
@@ -201,7 +201,7 @@ export class RunWork {
 
 	/** The shard is busy with this very run: at a low rate, its record is silent for long. */
 	async #isServed(): Promise<boolean> {
-		return dutyOf(await newestMap(this.#deps.clusters), this.#run.shard)?.run === this.#run.id;
+		return lockOf(await newestMap(this.#deps.clusters), this.#run.shard)?.run === this.#run.id;
 	}
 
 	#now(): string {

@@ -5,8 +5,8 @@ import { byUrgency, Halted, isOpen, mayBegin, OPEN, pauseMs, RUN_DAYS, runIdOf }
 import { daysBefore } from "../domain/time/periods.ts";
 import { newestMap } from "../stores/routing/map-change.ts";
 import { forgetHistory } from "../stores/routing/map-history.ts";
-import { dropAway } from "./migrate/drop-archived-source.ts";
-import { dropLeft } from "./migrate/drop-moved-source.ts";
+import { dropRetainedArchives } from "./migrate/drop-archived-source.ts";
+import { dropRetainedMoves } from "./migrate/drop-moved-source.ts";
 import { gatherFacts } from "./plan/archive-facts.ts";
 import { RunWork, type WorkDeps } from "./run-worker.ts";
 import { MOST_RUNS, openErase, openRun, stopRuns } from "./runs/open-run.ts";
@@ -100,8 +100,8 @@ export class Mover {
 		const plan = await this.plan(asked);
 		const runs = await Promise.all(plan.due.map((due) => openRun(this.#deps, { id: runIdOf(due), ...due }, asked, by)));
 		this.announce();
-		const { begun = [], left = [] } = Object.groupBy(runs, ({ state }) => (isOpen(state) ? "begun" : "left"));
-		return { begun, left, plan };
+		const { begun = [], skipped = [] } = Object.groupBy(runs, ({ state }) => (isOpen(state) ? "begun" : "skipped"));
+		return { begun, skipped, plan };
 	}
 
 	/** Puts the erasing of a customer on record; does not wait for it. */
@@ -161,7 +161,7 @@ export class Mover {
 
 	async #tidy(nowMs: number): Promise<void> {
 		const { clusters, graceMs, runs, logger } = this.#deps;
-		for (const drop of [dropAway, dropLeft]) {
+		for (const drop of [dropRetainedArchives, dropRetainedMoves]) {
 			const { dropped, errors } = await drop(this.#deps, graceMs);
 			for (const name of dropped) logger.info(`dropped ${name}: its time of grace is over`);
 			for (const error of errors) logger.warn(`what an archived month or a moved shard has left stays: ${error}`);

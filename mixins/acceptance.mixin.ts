@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Service, ServiceSchema } from "moleculer";
 import { Acceptance, type Disks } from "../accept/acceptance.ts";
 import { GroupCommit } from "../accept/group-commit.ts";
-import { type RelayDeeds, relayAll } from "../accept/outbox-relay.ts";
+import { type RelayEffects, relayAll } from "../accept/outbox-relay.ts";
 import type { Config } from "../config.ts";
 import { LANES, type Lane } from "../contracts/alarm.ts";
 import { BatchNumbers } from "../domain/alarms/batch-numbers.ts";
@@ -12,7 +12,7 @@ import { addReadinessCheck } from "../lib/moleculer/readiness.ts";
 import { writeAccount } from "../stores/alarms/ledger.ts";
 import { claimRows, Outbox, type OutboxRow, removeRows } from "../stores/alarms/outbox.ts";
 import { releaseLease, takeLease } from "../stores/mongo/lease.ts";
-import { isHopeless, isRefused, publishBatch, publishProbe, relayBatch } from "../streams/publisher.ts";
+import { isHopeless, isRejected, publishBatch, publishProbe, relayBatch } from "../streams/publisher.ts";
 import { type HasStreams, jetstream } from "./jetstream.mixin.ts";
 import { type HasRouting, routing } from "./routing.mixin.ts";
 
@@ -64,8 +64,8 @@ export function acceptance(config: Config): Partial<ServiceSchema> {
 	} as unknown as Partial<ServiceSchema>;
 }
 
-function every(intervalMs: number, deed: () => Promise<void>): NodeJS.Timeout {
-	return setInterval(() => void deed(), intervalMs).unref();
+function every(intervalMs: number, work: () => Promise<void>): NodeJS.Timeout {
+	return setInterval(() => void work(), intervalMs).unref();
 }
 
 function ofLanes<T>(make: (lane: Lane) => T): Record<Lane, T> {
@@ -77,7 +77,7 @@ function disksOf({ streams, outbox }: Creator): Disks {
 	return {
 		publish: queue && ((batch, timeoutMs) => publishBatch(queue, batch, timeoutMs)),
 		save: (batch) => outbox.save(batch),
-		isRefused,
+		isRejected,
 	};
 }
 
@@ -119,13 +119,13 @@ async function relayLane(service: Creator, target: Target, lane: Lane): Promise<
 	}
 }
 
-function relayDeeds(service: Creator, target: Target, lane: Lane): RelayDeeds<OutboxRow> {
+function relayDeeds(service: Creator, target: Target, lane: Lane): RelayEffects<OutboxRow> {
 	const { clusters, streams, numbers } = service;
 	const cluster = clusters.at(target.cluster);
-	const duty = `relay of ${lane}`;
+	const lock = `relay of ${lane}`;
 	return {
-		lease: () => takeLease(cluster, duty, numbers.epoch, LEASE_MS),
-		release: () => releaseLease(cluster, duty, numbers.epoch),
+		lease: () => takeLease(cluster, lock, numbers.epoch, LEASE_MS),
+		release: () => releaseLease(cluster, lock, numbers.epoch),
 		claim: (token, after) => claimRows(clusters, target, { lane, token, after, limit: RELAY_ROWS }),
 		publish: async (row) => {
 			if (streams.jetstream === null) throw new Error("the queue is away");
@@ -140,10 +140,10 @@ function relayDeeds(service: Creator, target: Target, lane: Lane): RelayDeeds<Ou
 }
 
 /** What was answered so far, for the reconciliation. Cumulative: one that could not be written is made good by the next. */
-async function account({ clusters, routing: held, numbers, logger }: Creator): Promise<void> {
+async function account({ clusters, routing: cached, numbers, logger }: Creator): Promise<void> {
 	const answered = numbers.account();
-	if (!held.isLoaded || answered.settled === 0) return;
-	await writeAccount(clusters, held.current, answered, Date.now()).catch((error: unknown) =>
+	if (!cached.isLoaded || answered.settled === 0) return;
+	await writeAccount(clusters, cached.current, answered, Date.now()).catch((error: unknown) =>
 		logger.debug(`the account of batches was not written: ${error}`),
 	);
 }

@@ -3,7 +3,7 @@ import type { Config } from "../config.ts";
 import { Admission, type HasAdmission } from "../lib/admission.ts";
 import { addReadinessCheck } from "../lib/moleculer/readiness.ts";
 import { share } from "../lib/moleculer/shared-resource.ts";
-import { HeldDocument } from "../stores/routing/cached-document.ts";
+import { CachedDocument } from "../stores/routing/cached-document.ts";
 import { CREDENTIALS_ID, type VersionedCredentials } from "../stores/routing/credentials.ts";
 import { shareClusters } from "./clusters.ts";
 
@@ -17,19 +17,19 @@ export function admission(config: Config): Partial<ServiceSchema> {
 		async started(this: Service & Vars) {
 			const clusters = shareClusters(this, config);
 			const shared = share(this.broker, CREDENTIALS_ID, () => {
-				const held = new HeldDocument<VersionedCredentials>(clusters.value, CREDENTIALS_ID, {
+				const cached = new CachedDocument<VersionedCredentials>(clusters.value, CREDENTIALS_ID, {
 					onError: (error) => this.logger.warn(`the credentials could not be loaded: ${error}`),
 				});
-				return { value: { held, check: new Admission(() => held.current) }, close: () => held.stop() };
+				return { value: { cached, check: new Admission(() => cached.current) }, close: () => cached.stop() };
 			});
 			this.admission = shared.value.check;
 			this.releaseAdmission = async () => {
 				await shared.release();
 				await clusters.release();
 			};
-			const { held } = shared.value;
-			addReadinessCheck(this.broker, "credentials", () => (held.isLoaded ? null : "they have not been loaded yet"));
-			await held.start();
+			const { cached } = shared.value;
+			addReadinessCheck(this.broker, "credentials", () => (cached.isLoaded ? null : "they have not been loaded yet"));
+			await cached.start();
 		},
 		async stopped(this: Service & Vars) {
 			await this.releaseAdmission?.();

@@ -5,14 +5,14 @@ import { giveUp } from "../lib/moleculer/fatal-exit.ts";
 import { addReadinessCheck } from "../lib/moleculer/readiness.ts";
 import { share } from "../lib/moleculer/shared-resource.ts";
 import type { Clusters } from "../stores/mongo/clusters.ts";
-import { HeldDocument } from "../stores/routing/cached-document.ts";
+import { CachedDocument } from "../stores/routing/cached-document.ts";
 import { MAP_ID, WrongShardCount } from "../stores/routing/provision.ts";
 import { refuseWrongClusters, shareClusters } from "./clusters.ts";
 
 export interface HasRouting {
 	clusters: Clusters;
 	/** The routing map in hand; polled, and reloaded at once when the news of a change arrives. */
-	routing: HeldDocument<RoutingMap>;
+	routing: CachedDocument<RoutingMap>;
 	releaseRouting: () => Promise<void>;
 }
 
@@ -47,7 +47,7 @@ export function routing(config: Config): Partial<ServiceSchema> {
 }
 
 function watchMap(service: Service, clusters: Clusters, { logicalShards }: Config) {
-	const held = new HeldDocument<RoutingMap>(clusters, MAP_ID, {
+	const cached = new CachedDocument<RoutingMap>(clusters, MAP_ID, {
 		check: (map) => {
 			if (map.shards.length !== logicalShards) throw new WrongShardCount(map.shards.length, logicalShards);
 			clusters.refuseConflict(map);
@@ -59,11 +59,11 @@ function watchMap(service: Service, clusters: Clusters, { logicalShards }: Confi
 			else service.logger.warn(`the routing map could not be loaded: ${error}`);
 		},
 	});
-	return { value: held, close: () => held.stop() };
+	return { value: cached, close: () => cached.stop() };
 }
 
-function warnOfRetired({ clusters, routing: held, logger }: Service & HasRouting): void {
-	if (!held.isLoaded) return;
+function warnOfRetired({ clusters, routing: cached, logger }: Service & HasRouting): void {
+	if (!cached.isLoaded) return;
 	const names = [...clusters.given.keys()].filter((name) => !clusters.service.has(name));
 	if (names.length > 0)
 		logger.warn(`MONGO_SERVICE_URIS names ${names.join(", ")}, which the system has retired: leave it out`);

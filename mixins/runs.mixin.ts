@@ -6,9 +6,9 @@ import type { Config } from "../config.ts";
 import { RUN_STATES, type Run, type RunState } from "../contracts/archive.ts";
 import { DUPLICATE_KEY } from "../domain/alarms/write-results.ts";
 import { ENDED, type RunChange } from "../domain/jobs/runs.ts";
-import { META_DATABASE, META_HOLDINGS } from "../domain/routing/collection-catalog.ts";
+import { META_CATALOG, META_DATABASE } from "../domain/routing/collection-catalog.ts";
 import type { Customer, CustomerChange, RunStore } from "../jobs/runs/run-store.ts";
-import { away } from "../stores/mongo/cluster.ts";
+import { unavailable } from "../stores/mongo/cluster.ts";
 import type { Clusters } from "../stores/mongo/clusters.ts";
 import { ensureCollection } from "../stores/mongo/collections.ts";
 import { shareClusters } from "./clusters.ts";
@@ -67,7 +67,7 @@ export function runs(config: Config): Partial<ServiceSchema> {
 	return {
 		mixins: [entity],
 		settings: { idField: ID_FIELD },
-		collection: META_HOLDINGS.runs.kind,
+		collection: META_CATALOG.runs.kind,
 		adapter: new MongoAdapter(config.metaUri, CLIENT_OPTIONS, META_DATABASE),
 		async started(this: Recorder) {
 			const clusters = shareClusters(this, config);
@@ -96,8 +96,8 @@ async function connectInBackground(service: Recorder, clusters: Clusters): Promi
 	while (!service.isConnected && !signal.aborted) {
 		try {
 			// Made before anybody writes: an insert would make an ordinary one.
-			for (const holding of Object.values(META_HOLDINGS))
-				await ensureCollection(clusters.meta, META_DATABASE, holding.kind, holding);
+			for (const entry of Object.values(META_CATALOG))
+				await ensureCollection(clusters.meta, META_DATABASE, entry.kind, entry);
 			await service.adapter.connect();
 			service.isConnected = true;
 		} catch (error) {
@@ -164,10 +164,10 @@ async function countByState(adapter: Adapter): Promise<Record<RunState, number>>
 
 /** @throws {Fault} UNAVAILABLE when the database does not answer, or has not yet. */
 async function reached<T>(service: Recorder, ask: () => Promise<T>): Promise<T> {
-	if (!service.isConnected) throw away(META, new Error("not connected yet"));
+	if (!service.isConnected) throw unavailable(META, new Error("not connected yet"));
 	try {
 		return await ask();
 	} catch (error) {
-		throw error instanceof Error && error.name.startsWith("Mongo") ? away(META, error) : error;
+		throw error instanceof Error && error.name.startsWith("Mongo") ? unavailable(META, error) : error;
 	}
 }

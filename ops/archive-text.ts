@@ -141,14 +141,14 @@ function rangesText(shards: number[]): string {
 	return ranges.map(({ first, last }) => (first === last ? first : `${first}-${last}`)).join(", ");
 }
 
-export function answerText({ begun, left, plan }: RunAnswer): string {
+export function answerText({ begun, skipped, plan }: RunAnswer): string {
 	const lines = begun.slice(0, SHOWN).map(({ id, state }) => `${id} ${state}`);
 	return [
 		`${runsAre(begun.length)} planned or under way.`,
 		...lines,
 		...(begun.length > SHOWN ? [`… and ${begun.length - SHOWN} more`] : []),
-		...left.map(
-			(run) => `left: ${otherLine(run, plan.at)}${run.state === "refused" ? " (--fresh takes it up again)" : ""}`,
+		...skipped.map(
+			(run) => `skipped: ${otherLine(run, plan.at)}${run.state === "refused" ? " (--fresh takes it up again)" : ""}`,
 		),
 		...(begun.length === 0 ? [planText(plan)] : keptLines(plan.kept)),
 	].join("\n");

@@ -5,7 +5,7 @@ import { aligned, sizeText } from "./table.ts";
 
 export function clustersText({ clusters, retired, mapVersion }: ClusterList): string {
 	const head = ["cluster", "shards", "rows", "on disk", "outbox", "ledger days", "address", ""];
-	const ways = clusters.flatMap(({ name, inTheWay = [] }) => inTheWay.map((why) => `${name} stays: ${why}`));
+	const ways = clusters.flatMap(({ name, blockers = [] }) => blockers.map((why) => `${name} stays: ${why}`));
 	const gone = Object.entries(retired).map(([name, at]) => `${name} was retired at ${at}`);
 	return [...aligned([head, ...clusters.map(rowOf)]), ...ways, ...gone, `Version ${mapVersion} of the map.`].join("\n");
 }
@@ -35,8 +35,8 @@ export function additionText({ name, address, state }: ClusterAddition): string 
 	return `${name} (${address}) ${ADDED[state]}.`;
 }
 
-export function retirementText({ name, state, inTheWay }: ClusterRetirement): string {
+export function retirementText({ name, state, blockers }: ClusterRetirement): string {
 	if (state === "retired") return `${name} is no part of the system any more.`;
-	const ways = inTheWay.map((why) => `  ${why}`);
+	const ways = blockers.map((why) => `  ${why}`);
 	return [`${name} gets nothing new from now on. It leaves by itself when nothing is in the way:`, ...ways].join("\n");
 }

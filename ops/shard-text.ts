@@ -41,11 +41,11 @@ export function mapText({ shards, clusters, mapVersion, unavailable }: ShardsSta
 	].join("\n");
 }
 
-function notesOf({ move, duty, left }: ShardState): string {
+function notesOf({ move, lock, retained }: ShardState): string {
 	const notes = [
 		...(move === null ? [] : [`${move.canceling ? "gives up its move" : "moves"} to ${move.to}: ${move.state}`]),
-		...(duty === null || duty.kind === "move" ? [] : [`${duty.kind} by ${duty.holder}`]),
-		...left.map(({ cluster, since }) => `left ${cluster} at ${since}`),
+		...(lock === null || lock.kind === "move" ? [] : [`${lock.kind} by ${lock.holder}`]),
+		...retained.map(({ cluster, since }) => `left ${cluster} at ${since}`),
 	];
 	return notes.join("; ");
 }
@@ -104,10 +104,10 @@ function loadCells({ shards, bytes, load }: ClusterLoad): string[] {
 	return [String(shards), sizeText(bytes), load.toFixed(2)];
 }
 
-export function begunText({ begun, left }: MovesBegun): string {
+export function begunText({ begun, skipped }: MovesBegun): string {
 	return [
 		...begun.map((run) => otherLine(run, run.updatedAt)),
-		...left.map(({ why }) => `LEFT: ${why}`),
+		...skipped.map(({ why }) => `SKIPPED: ${why}`),
 		`${begun.length} moves are begun (shard status).`,
 	].join("\n");
 }

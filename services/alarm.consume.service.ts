@@ -1,6 +1,6 @@
 import type { Service, ServiceSchema } from "moleculer";
 import type { Config } from "../config.ts";
-import { RightOfWay } from "../consume/lane-priority.ts";
+import { LanePriority } from "../consume/lane-priority.ts";
 import { drainParked, type HasStoring, newDelays, storeRound } from "../consume/store-round.ts";
 import { LANES, type Lane } from "../contracts/alarm.ts";
 import { NOTHING } from "../contracts/rules.ts";
@@ -16,7 +16,7 @@ import { clock } from "../mixins/clock.mixin.ts";
 import { type HasStreams, jetstream } from "../mixins/jetstream.mixin.ts";
 import { type HasRouting, routing } from "../mixins/routing.mixin.ts";
 import { oldestIn, outboxes } from "../stores/alarms/outbox.ts";
-import { ClusterBreakers } from "../stores/mongo/circuit-breakers.ts";
+import { CircuitBreakers } from "../stores/mongo/circuit-breakers.ts";
 import { publishLowWatermark } from "../stores/routing/low-watermark.ts";
 import { backlogOf, type LaneBacklog } from "../streams/backlog.ts";
 import { Drainers } from "../streams/drainers.ts";
@@ -34,7 +34,7 @@ const BACKLOG_MS = 1_000;
 /** A database that takes longer holds the watermark back, but no drainer of another cluster. */
 const ANSWER_MS = 1_000;
 /** Rounds of a lane at once; of bulk only one while realtime has the right of way. */
-const HANDS = 3;
+const CONCURRENCY = 3;
 /** Longest wait before a batch comes again that could neither be stored nor parked. */
 const MOST_RETRY_MS = 15_000;
 
@@ -58,8 +58,8 @@ export default function alarmConsume(config: Config): ServiceSchema {
 			this.metrics = metricsOf(this.broker);
 			this.delays = newDelays(Date.now());
 			showDelays(this.metrics, (lane) => this.delays[lane].total);
-			this.breakers = new ClusterBreakers();
-			this.rightOfWay = new RightOfWay();
+			this.breakers = new CircuitBreakers();
+			this.lanePriority = new LanePriority();
 			this.drainers = new Map(LANES.map((lane) => [lane, drainersOf(this, config, lane)]));
 			this.workers = LANES.map((lane) => workerOf(this, config, lane));
 			for (const worker of this.workers) worker.start();
@@ -75,11 +75,11 @@ export default function alarmConsume(config: Config): ServiceSchema {
 }
 
 function workerOf(service: Service & Vars, config: Config, lane: Lane): LaneWorker {
-	return new LaneWorker(service.streams, (deliveries, straggles) => storeRound(service, lane, deliveries, straggles), {
+	return new LaneWorker(service.streams, (deliveries, onSlow) => storeRound(service, lane, deliveries, onSlow), {
 		lane,
 		consumer: WORKER,
 		prefetch: config.workerPrefetch,
-		hands: () => (lane === "bulk" && service.rightOfWay.isExpected ? 1 : HANDS),
+		concurrency: () => (lane === "bulk" && service.lanePriority.isExpected ? 1 : CONCURRENCY),
 		mostRetryMs: MOST_RETRY_MS,
 		prepare: async () => ensureLane(await service.streams.manager(), lane, laneSize(config)),
 		workingMs: config.ackWaitMs / 3,
@@ -121,8 +121,8 @@ async function lookAtBacklog(service: Service & Vars): Promise<void> {
 }
 
 /** @throws when an outbox does not answer: then the watermark stays where it is. */
-async function outboxesOldest({ clusters, routing: held }: Service & Vars): Promise<{ oldestMs: number | null }[]> {
-	const oldest = outboxes(clusters, held.current).map((target) => oldestIn(clusters, target));
+async function outboxesOldest({ clusters, routing: cached }: Service & Vars): Promise<{ oldestMs: number | null }[]> {
+	const oldest = outboxes(clusters, cached.current).map((target) => oldestIn(clusters, target));
 	return (await Promise.all(oldest)).map((oldestMs) => ({ oldestMs }));
 }
 

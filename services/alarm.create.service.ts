@@ -84,7 +84,7 @@ function itemError(error: unknown): BulkItem {
 /** What became of one submission; `refusal` where it was not accepted. */
 interface Outcome {
 	item: BulkItem;
-	refusal?: Problem;
+	rejection?: Problem;
 }
 
 /** @throws {Fault} OVERLOADED when that is the answer to every item: the whole request can be sent again as it is. */
@@ -101,15 +101,15 @@ async function acceptAll({ packers, metrics }: Vars, prepared: (Submission | Bul
 			),
 		),
 	);
-	if (submissions.length === prepared.length) refuseOverloaded([...done.values()]);
+	if (submissions.length === prepared.length) rejectOverloaded([...done.values()]);
 	return prepared.map((one) => ("item" in one ? (done.get(one)?.item ?? itemError(undefined)) : one));
 }
 
-function refuseOverloaded(outcomes: Outcome[]): void {
+function rejectOverloaded(outcomes: Outcome[]): void {
 	const [first] = outcomes;
-	if (!outcomes.every(({ refusal }) => refusal?.code === "OVERLOADED") || first?.refusal === undefined) return;
-	const retryAfterS = Math.max(...outcomes.map(({ refusal }) => refusal?.retryAfterS ?? 1));
-	throw new Fault("OVERLOADED", first.refusal.detail, { retryAfterS });
+	if (!outcomes.every(({ rejection }) => rejection?.code === "OVERLOADED") || first?.rejection === undefined) return;
+	const retryAfterS = Math.max(...outcomes.map(({ rejection }) => rejection?.retryAfterS ?? 1));
+	throw new Fault("OVERLOADED", first.rejection.detail, { retryAfterS });
 }
 
 async function acceptLane(
@@ -124,15 +124,15 @@ async function acceptLane(
 		if (one?.status === "fulfilled") onAccepted(one.value);
 		done.set(
 			submission,
-			one?.status === "fulfilled" ? { item: { id: submission.item.shown } } : refusedItem(submission, one?.reason),
+			one?.status === "fulfilled" ? { item: { id: submission.item.shown } } : rejectedItem(submission, one?.reason),
 		);
 	});
 }
 
 /** An item whose acceptance is not known keeps its own id, to be asked about; of one that was refused there is none. */
-function refusedItem({ item }: Submission, reason: unknown): Outcome {
-	const refusal = toProblem(reason, "alarm.create.bulk");
-	const { code, detail: message } = refusal;
+function rejectedItem({ item }: Submission, reason: unknown): Outcome {
+	const rejection = toProblem(reason, "alarm.create.bulk");
+	const { code, detail: message } = rejection;
 	const ids = code === "ACCEPTANCE_UNKNOWN" ? { ids: [item.shown] } : {};
-	return { item: { error: { code, message, ...ids } }, refusal };
+	return { item: { error: { code, message, ...ids } }, rejection };
 }

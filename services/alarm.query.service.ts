@@ -36,11 +36,11 @@ import { getAlarm, hideAlarm, markAlarm, markAllRead, type Owner } from "../stor
 import { loadReadState, userTarget } from "../stores/alarms/user-state.ts";
 import { discardMany, type FailureDeps, LONG_CALL_MS, redriveMany } from "../stores/failures/bulk-actions.ts";
 import { type FailureList, listFailures, listManyFailures } from "../stores/failures/failures.ts";
-import { HeldLowWatermark } from "../stores/routing/low-watermark.ts";
+import { CachedLowWatermark } from "../stores/routing/low-watermark.ts";
 import { withMap } from "../stores/routing/with-map.ts";
 
 interface Vars extends HasRouting, HasAdmission {
-	watermark: HeldLowWatermark;
+	watermark: CachedLowWatermark;
 	/** Of redrives, over all callers of this process. */
 	pacer: Pacer;
 }
@@ -181,7 +181,7 @@ export default function alarmQuery(config: Config): ServiceSchema {
 		},
 		async started() {
 			this.pacer = new Pacer(config.redrivePerSecond);
-			this.watermark = new HeldLowWatermark(this.clusters);
+			this.watermark = new CachedLowWatermark(this.clusters);
 			this.watermark.start();
 		},
 		async stopped() {
@@ -203,9 +203,9 @@ function toFailurePage({ rows, more, unavailable }: FailureList): FailurePage {
 function forOwner<R>(
 	{ routing, clusters }: Service & Vars,
 	userId: string,
-	deed: (owner: Owner) => Promise<R>,
+	work: (owner: Owner) => Promise<R>,
 ): Promise<R> {
-	return withMap(routing, (map) => deed({ clusters, map, userId }));
+	return withMap(routing, (map) => work({ clusters, map, userId }));
 }
 
 function pageRequest({ userId, limit, cursor, category, read, from, to }: InboxFilter, nowMs: number): PageRequest {

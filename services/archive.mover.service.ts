@@ -233,9 +233,15 @@ async function longestWaiting({ runs: record }: MoverService): Promise<number | 
 	return since.length === 0 ? null : Math.min(...since);
 }
 
-async function stateOf({ broker, clusters, routing: held, runs: record, mover }: MoverService): Promise<ArchiveState> {
+async function stateOf({
+	broker,
+	clusters,
+	routing: cached,
+	runs: record,
+	mover,
+}: MoverService): Promise<ArchiveState> {
 	const [{ months, unavailable }, open, ended] = await Promise.all([
-		monthStates(clusters, held.current),
+		monthStates(clusters, cached.current),
 		answerWithin(RECORD_MS, record.list({ states: NOT_ENDED, limit: MOST_RUNS })),
 		answerWithin(RECORD_MS, record.list({ states: ENDED, limit: LAST_ENDED })),
 	]);

@@ -198,7 +198,7 @@ function composeParams(this: Gateway, _ctx: Context, _route: unknown, req: Req):
 	const twice = Object.keys(sent).filter((field) => field in path);
 	// qs drops this one without a word.
 	const hidden = /[?&]__proto__/.test(req.originalUrl) ? ["__proto__"] : [];
-	refuseFields([...strange, ...twice, ...hidden]);
+	rejectFields([...strange, ...twice, ...hidden]);
 	req.$params = { ...sent, ...path, ...keyOf(req, sent) };
 }
 
@@ -211,7 +211,7 @@ function keyOf(req: Req, sent: Record<string, unknown>): { idempotencyKey?: stri
 	throw new Fault("VALIDATION_FAILED", message, { faults: [{ field: "idempotencyKey", rule: "differs", message }] });
 }
 
-function refuseFields(names: string[]): void {
+function rejectFields(names: string[]): void {
 	if (names.length === 0) return;
 	throw invalid(names.map((field) => ({ field, rule: "unknown", message: `"${field}" cannot be given here.` })));
 }

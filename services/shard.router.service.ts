@@ -77,9 +77,9 @@ export default function shardRouter(config: Config): ServiceSchema {
 				timeout: CLUSTER_MS,
 				async handler(ctx, caller) {
 					const { name } = ctx.params;
-					const { map, inTheWay, state } = await retireCluster(registryOf(this), name, caller.name);
+					const { map, blockers, state } = await retireCluster(registryOf(this), name, caller.name);
 					await tell(this, map);
-					return { name, state, inTheWay, mapVersion: map.version };
+					return { name, state, blockers, mapVersion: map.version };
 				},
 			},
 			ensureCollections: {
@@ -139,25 +139,25 @@ function liftOnce(service: Service & Vars): Promise<void> {
 	return service.lifting;
 }
 
-async function liftFences({ broker, clusters, logger, routing: held }: Service & Vars): Promise<void> {
-	const onMap = (map: RoutingMap) => held.take(map);
+async function liftFences({ broker, clusters, logger, routing: cached }: Service & Vars): Promise<void> {
+	const onMap = (map: RoutingMap) => cached.take(map);
 	try {
 		const { lifted, errors } = await liftDeadFences({ clusters, node: broker.nodeID, nowMs: Date.now, onMap });
 		for (const name of lifted) logger.warn(`lifted the fence of ${name}: its mover is gone`);
 		for (const error of errors) logger.debug(`looking for fences: ${error}`);
-		if (lifted.length > 0) await broadcast(broker, "shard.map.changed", { version: held.current.version });
+		if (lifted.length > 0) await broadcast(broker, "shard.map.changed", { version: cached.current.version });
 	} catch (error) {
 		logger.debug(`fences could not be looked for: ${error}`);
 	}
 }
 
-function registryOf({ clusters, routing: held }: Service & Vars): RegistryDeps {
-	return { clusters, nowMs: Date.now, onMap: (map) => held.take(map) };
+function registryOf({ clusters, routing: cached }: Service & Vars): RegistryDeps {
+	return { clusters, nowMs: Date.now, onMap: (map) => cached.take(map) };
 }
 
 /** The others hear of a map at once; also when this process had heard of it first. */
-async function tell({ broker, routing: held }: Service & Vars, map: RoutingMap): Promise<void> {
-	held.take(map);
+async function tell({ broker, routing: cached }: Service & Vars, map: RoutingMap): Promise<void> {
+	cached.take(map);
 	await broadcast(broker, "shard.map.changed", { version: map.version });
 }
 

@@ -48,7 +48,7 @@ export class Drainers {
 			lane,
 			consumer: drainerOf(shard),
 			prefetch: PREFETCH,
-			hands: () => 1,
+			concurrency: () => 1,
 			mostRetryMs: MOST_RETRY_MS,
 			prepare: async () => ensureDrainer(await this.#connection.manager(), lane, shard, size),
 			workingMs: size.ackWaitMs / 3,

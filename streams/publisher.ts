@@ -20,7 +20,7 @@ export function isHopeless(error: unknown): boolean {
 const REFUSED = new Set([10077, 10060]);
 
 /** True when the stream has refused the message, and it is nowhere. */
-export function isRefused(error: unknown): boolean {
+export function isRejected(error: unknown): boolean {
 	return REFUSED.has((error as { api_error?: { err_code?: number } }).api_error?.err_code ?? 0);
 }
 

@@ -22,7 +22,7 @@ export interface Delivery {
  * Tells for each delivery, in order, whether it is safe (acked) or has to come again. A throw means: none is safe. `straggles` is to be
  * called when only a slow server is waited for: the next round then need not wait, too.
  */
-export type Handler = (deliveries: Delivery[], straggles: () => void) => Promise<boolean[]>;
+export type Handler = (deliveries: Delivery[], onSlow: () => void) => Promise<boolean[]>;
 
 export interface WorkerOptions {
 	lane: Lane;
@@ -31,7 +31,7 @@ export interface WorkerOptions {
 	/** Batches asked for ahead of time. */
 	prefetch: number;
 	/** Full rounds at once: while one waits for the databases, the next is decoded. */
-	hands: () => number;
+	concurrency: () => number;
 	/** Makes the lane's stream and consumer if somebody has deleted them. */
 	prepare: () => Promise<void>;
 	/** Longest wait before a batch that was not safe comes again. */
@@ -49,7 +49,7 @@ const ROUND_BATCHES = 64;
  * all that run are slow, what has come meanwhile is not held up behind them.
  */
 const SLOW_MS = 250;
-const SLOW_HANDS = 8;
+const SLOW_CONCURRENCY = 8;
 /**
  * After a round of about a hundred alarms the next one waits so long, unless it is full: many small inserts on every shard would take
  * the databases' time from the readers. A single alarm never waits.
@@ -147,7 +147,7 @@ export class LaneWorker {
 
 	/** Waits while a full round lies ready and every hand is busy. */
 	async #room(): Promise<void> {
-		while (!this.#isStopping && this.#rounds.size >= this.#options.hands() && this.#isRoundFull()) {
+		while (!this.#isStopping && this.#rounds.size >= this.#options.concurrency() && this.#isRoundFull()) {
 			await new Promise<void>((resolve) => {
 				this.#wake = resolve;
 			});
@@ -161,8 +161,8 @@ export class LaneWorker {
 	/** When the next round may begin: now (0 or less), in so many ms, or not before another one has ended (infinite). */
 	#startInMs(): number {
 		if (this.#isStopping || this.#buffer.length === 0) return Number.POSITIVE_INFINITY;
-		if (this.#isRoundFull()) return this.#rounds.size < this.#options.hands() ? 0 : Number.POSITIVE_INFINITY;
-		if (this.#rounds.size >= SLOW_HANDS) return Number.POSITIVE_INFINITY;
+		if (this.#isRoundFull()) return this.#rounds.size < this.#options.concurrency() ? 0 : Number.POSITIVE_INFINITY;
+		if (this.#rounds.size >= SLOW_CONCURRENCY) return Number.POSITIVE_INFINITY;
 		return Math.max(this.#notBeforeMs, ...this.#rounds.values()) - performance.now();
 	}
 
@@ -175,7 +175,7 @@ export class LaneWorker {
 		const messages = this.#takeRound();
 		const isBusy = sizeOf(messages) >= BUSY_BYTES;
 		this.#notBeforeMs = isBusy ? performance.now() + BUSY_GAP_MS : 0;
-		const round = this.#doRound(messages, () => this.#straggles(round)).finally(() => {
+		const round = this.#doRound(messages, () => this.#onSlow(round)).finally(() => {
 			this.#rounds.delete(round);
 			this.#wake();
 			this.#startRound();
@@ -183,7 +183,7 @@ export class LaneWorker {
 		this.#rounds.set(round, performance.now() + SLOW_MS);
 	}
 
-	#straggles(round: Promise<void>): void {
+	#onSlow(round: Promise<void>): void {
 		if (this.#rounds.has(round)) this.#rounds.set(round, performance.now());
 		if (this.#later !== null) clearTimeout(this.#later);
 		this.#later = null;
@@ -212,13 +212,13 @@ export class LaneWorker {
 		return taken;
 	}
 
-	async #doRound(messages: JsMsg[], straggles: () => void): Promise<void> {
+	async #doRound(messages: JsMsg[], onSlow: () => void): Promise<void> {
 		const stillWorking = setInterval(
 			() => messages.forEach((message) => void message.working()),
 			this.#options.workingMs,
 		).unref();
 		try {
-			const safe = await this.#handle(messages.map(toDelivery), straggles);
+			const safe = await this.#handle(messages.map(toDelivery), onSlow);
 			for (const [index, message] of messages.entries()) this.#settle(message, safe[index] === true);
 		} catch (error) {
 			this.#options.onError(error);

@@ -4,7 +4,7 @@ import type { MovesBegun, RebalancePlan, ShardsState } from "../../contracts/sha
 
 /** What an operator does by REST. */
 
-const PATIENCE_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 const LOOK_MS = 500;
 
 export class Operator {
@@ -54,7 +54,7 @@ export class Operator {
 			method,
 			headers: { authorization: `Bearer ${this.#key}`, "content-type": "application/json" },
 			...(body !== undefined && { body: JSON.stringify(body) }),
-			signal: AbortSignal.any([this.#signal, AbortSignal.timeout(PATIENCE_MS)]),
+			signal: AbortSignal.any([this.#signal, AbortSignal.timeout(TIMEOUT_MS)]),
 		});
 		const text = await reply.text();
 		if (!reply.ok) throw new Error(`${method} ${path} answered ${reply.status}: ${text}`);

@@ -1,7 +1,12 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { idTimeMs } from "../../domain/alarms/ids.ts";
 import type { AlarmRow } from "../../domain/alarms/rows.ts";
-import { ARCHIVE_HOLDINGS, alarmsOf, archiveDatabase, awayOf } from "../../domain/routing/collection-catalog.ts";
+import {
+	ARCHIVE_CATALOG,
+	alarmsOf,
+	archiveDatabase,
+	retainedArchiveOf,
+} from "../../domain/routing/collection-catalog.ts";
 import { addMonths, type Month, monthOf } from "../../domain/time/periods.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import type { Child } from "../child.ts";
@@ -120,7 +125,7 @@ function copyQuestion(lab: Lab, map: RoutingMap, { shard, month }: Timed): CopyQ
 	return {
 		from: { uri: uriOf(lab, cluster), database, collection },
 		to: { uri: uriOf(lab, "a0"), database: "bare", collection: `s${shard}_${month}` },
-		engine: ARCHIVE_HOLDINGS.copy.engine,
+		engine: ARCHIVE_CATALOG.copy.engine,
 	};
 }
 
@@ -177,7 +182,7 @@ async function leave(scene: Scene, month: Month): Promise<Left> {
 	stage.say(`archive · archiving it, unpaced`);
 	const steps = await archiveIn(scene, { shard: BIG_SHARD, month });
 	const archived = await bytesOf(clusters, "a0", archiveDatabase(BIG_SHARD), alarmsOf(month));
-	const { removes } = await bytesOf(clusters, cluster, database, awayOf(month));
+	const { removes } = await bytesOf(clusters, cluster, database, retainedArchiveOf(month));
 	const dropMs = await mover.ask<number>({ kind: "drop-away" } satisfies MoverQuestion);
 	const deleted = (await deletedOf(clusters, cluster)) - before;
 	if (archived.rows !== service.rows) throw new Error(`${archived.rows} of ${service.rows} alarms were archived`);

@@ -85,10 +85,10 @@ async function follow(stage: Stage, create: Child, query: Child, salt: string): 
 }
 
 /** Does a deed, and tells how many alarms of the flood were stored a second meanwhile. */
-async function whileDraining<R>(lab: Lab, flood: number, deed: () => Promise<R>): Promise<[result: R, perS: number]> {
+async function whileDraining<R>(lab: Lab, flood: number, work: () => Promise<R>): Promise<[result: R, perS: number]> {
 	const before = await waiting(lab);
 	const startMs = performance.now();
-	const result = await deed();
+	const result = await work();
 	const passedMs = performance.now() - startMs;
 	const after = await waiting(lab);
 	if (after === 0) throw new Error("the flood was over before the measurement: it has to be larger");

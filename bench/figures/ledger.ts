@@ -4,9 +4,9 @@ import { decodeBatch } from "../../domain/alarms/batch.ts";
 import { type Decision, triage } from "../../domain/alarms/triage.ts";
 import { type IntakeDeps, takeIn } from "../../stores/alarms/insert-alarms.ts";
 import { type LedgerRow, writeLedger } from "../../stores/alarms/ledger.ts";
-import { ClusterBreakers } from "../../stores/mongo/circuit-breakers.ts";
+import { CircuitBreakers } from "../../stores/mongo/circuit-breakers.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
-import { HeldDocument } from "../../stores/routing/cached-document.ts";
+import { CachedDocument } from "../../stores/routing/cached-document.ts";
 import { MAP_ID } from "../../stores/routing/provision.ts";
 import type { Figure } from "../figure.ts";
 import { packedBatches } from "../packed.ts";
@@ -22,21 +22,21 @@ const SIZES = [
 ] as const;
 type Size = (typeof SIZES)[number];
 /** Of a worker under a flood, see consume/store-round.ts. */
-const PACE = { rows: 1_000, inserts: 2, giveWay: () => Promise.resolve() };
+const PACE = { rows: 1_000, inserts: 2, yieldTo: () => Promise.resolve() };
 
 export async function ledger(stage: Stage): Promise<Figure[]> {
 	const clusters = new Clusters(stage.lab.config);
-	const routing = new HeldDocument<RoutingMap>(clusters, MAP_ID, { onError: fail });
+	const routing = new CachedDocument<RoutingMap>(clusters, MAP_ID, { onError: fail });
 	try {
 		await routing.reload();
-		const patience = new ClusterBreakers().ofRounds.bulk;
+		const breaker = new CircuitBreakers().ofRounds.bulk;
 		const deps: IntakeDeps = {
 			clusters,
 			routing,
 			lane: "bulk",
-			patience,
+			breaker,
 			pace: PACE,
-			straggles: () => undefined,
+			onSlow: () => undefined,
 			nowMs: Date.now,
 			onError: fail,
 		};
@@ -110,7 +110,7 @@ function rowsOf(batches: Decision[][]): LedgerRow[] {
 		number: at + 1,
 		lane: "bulk",
 		ids: batch.map(({ id }) => id),
-		counts: { stored: batch.length, taken: 0, failed: 0, parked: 0 },
+		counts: { stored: batch.length, duplicate: 0, failed: 0, parked: 0 },
 		publishedAtMs: Date.now(),
 	}));
 }

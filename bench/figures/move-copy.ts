@@ -1,4 +1,4 @@
-import { SHARD_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { SHARD_CATALOG } from "../../domain/routing/collection-catalog.ts";
 import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import type { Child } from "../child.ts";
@@ -82,7 +82,7 @@ function copyQuestion({ config }: Lab, { cluster, database, collection }: Return
 	return {
 		from: { uri: uriOf(cluster), database, collection },
 		to: { uri: uriOf("c1"), database: "bare", collection: `${database}_${collection}` },
-		engine: SHARD_HOLDINGS.alarms.engine,
+		engine: SHARD_CATALOG.alarms.engine,
 	};
 }
 

@@ -1,5 +1,5 @@
 import { MongoClient } from "mongodb";
-import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { CLUSTER_CATALOG, CLUSTER_DATABASE } from "../../domain/routing/collection-catalog.ts";
 import type { Child } from "../child.ts";
 import type { Figure } from "../figure.ts";
 import type { Lab } from "../lab.ts";
@@ -48,10 +48,10 @@ export async function outage(stage: Stage): Promise<Figure[]> {
 	];
 }
 
-async function whileFrozen<R>(pid: number, deed: () => Promise<R>): Promise<R> {
+async function whileFrozen<R>(pid: number, work: () => Promise<R>): Promise<R> {
 	process.kill(pid, "SIGSTOP");
 	try {
-		return await deed();
+		return await work();
 	} finally {
 		process.kill(pid, "SIGCONT");
 	}
@@ -73,7 +73,7 @@ async function untilVia({ keys }: Lab, { port }: Child, via: string): Promise<vo
 async function emptyOutboxes({ mongods }: Lab): Promise<void> {
 	for (const { uri } of mongods) {
 		const client = await new MongoClient(uri).connect();
-		await client.db(CLUSTER_DATABASE).collection(CLUSTER_HOLDINGS.outbox.kind).deleteMany({});
+		await client.db(CLUSTER_DATABASE).collection(CLUSTER_CATALOG.outbox.kind).deleteMany({});
 		await client.close();
 	}
 }

@@ -89,12 +89,12 @@ class Busy {
 	}
 
 	/** An open loop, a slice of time after the other. */
-	async #keepOn(perS: number, deed: (at: number, dueMs: number) => Promise<void>): Promise<void> {
+	async #keepOn(perS: number, work: (at: number, dueMs: number) => Promise<void>): Promise<void> {
 		for (let done = 0; !this.#isOver; ) {
 			const before = done;
 			await atRate({ perS, durationMs: SLICE_MS }, (at, dueMs) => {
 				done = before + at + 1;
-				const own = deed(before + at, dueMs).finally(() => this.#inHand.delete(own));
+				const own = work(before + at, dueMs).finally(() => this.#inHand.delete(own));
 				this.#inHand.add(own);
 			});
 		}

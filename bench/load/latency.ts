@@ -75,13 +75,13 @@ export async function runLatency(load: LatencyLoad, alarms: Followed[]): Promise
 /** Calls `deed` for every moment that is due; what is late is made up for at once, never left out. */
 export async function atRate(
 	{ perS, durationMs }: { perS: number; durationMs: number },
-	deed: (at: number, dueMs: number) => void,
+	work: (at: number, dueMs: number) => void,
 ): Promise<void> {
 	const startMs = performance.now();
 	const count = Math.floor((perS * durationMs) / 1_000);
 	for (let at = 0; at < count; ) {
 		const dueCount = Math.min(Math.floor(((performance.now() - startMs) * perS) / 1_000) + 1, count);
-		for (; at < dueCount; at++) deed(at, startMs + (at * 1_000) / perS);
+		for (; at < dueCount; at++) work(at, startMs + (at * 1_000) / perS);
 		await pause(STEP_MS);
 	}
 }

@@ -4,7 +4,7 @@ import type { AlarmRow } from "../../domain/alarms/rows.ts";
 import { type ArchiveLimits, archivePlan } from "../../domain/jobs/archive-plan.ts";
 import { type Month, monthEndMs, monthStartMs } from "../../domain/time/periods.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
-import { dropAway } from "../../jobs/migrate/drop-archived-source.ts";
+import { dropRetainedArchives } from "../../jobs/migrate/drop-archived-source.ts";
 import { dropMonth } from "../../jobs/migrate/drop-month.ts";
 import type { MoveDeps } from "../../jobs/migrate/migration.ts";
 import { gatherFacts } from "../../jobs/plan/archive-facts.ts";
@@ -72,7 +72,7 @@ export class Year {
 			for (const one of own) await this.#do(one);
 		});
 		this.#nowMs += GRACE_MS + HOUR_MS;
-		const { dropped, errors } = await dropAway(this.#deps(), GRACE_MS);
+		const { dropped, errors } = await dropRetainedArchives(this.#deps(), GRACE_MS);
 		if (errors.length > 0) throw errors[0];
 		const ofKind = (kind: DueMonth["kind"]) => due.filter((one) => one.kind === kind);
 		return { atMs, archived: ofKind("archive"), dropped: ofKind("drop"), sourcesDropped: dropped.length };

@@ -62,7 +62,7 @@ function visibleProducer({ producer }: FailureFilter, caller: Caller): string | 
 }
 
 /** @throws {Fault} VALIDATION_FAILED unless exactly one of ids and filter is given, and a limit only beside a filter. */
-export function refuseUnclear({ ids, filter, limit }: RedriveRequest): void {
+export function rejectUnclear({ ids, filter, limit }: RedriveRequest): void {
 	if ((ids === undefined) === (filter === undefined)) {
 		const message = 'Send either "ids" (a list) or "filter" (an object; {} means all that you may see).';
 		throw invalid([{ field: ids === undefined ? "ids" : "filter", rule: "exclusive", message }]);
@@ -129,7 +129,7 @@ export function toDiscard({ by, why, at }: NonNullable<FailureRow["discarded"]>)
 }
 
 /** What a list tells of an item beside its cause, where the item can be read. */
-export function toldBy(line: string): Pick<FailureRow, "category" | "acceptedAt"> {
+export function describedBy(line: string): Pick<FailureRow, "category" | "acceptedAt"> {
 	const item = decodeLine(line);
 	if ("broken" in item) return {};
 	const { acceptedAtMs, alarm } = item.queued;

@@ -62,7 +62,7 @@ export function failed(id: AlarmId, code: FailureCode, item: Decoded, nowMs: num
 }
 
 /** The same burial for an item that has been decided on before (its month is gone, the database refused its row). */
-export function buried(
+export function markFailed(
 	decision: Decision,
 	code: FailureCode,
 	nowMs: number,

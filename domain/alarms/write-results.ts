@@ -8,7 +8,7 @@ export interface WriteReply {
 }
 
 /** Per document: it is there now; its slot was taken; a fence stands before it; the database will never take it; not known. */
-export type Verdict = "stored" | "taken" | "fenced" | "refused" | "unknown";
+export type WriteResult = "stored" | "duplicate" | "fenced" | "rejected" | "unknown";
 
 export const DUPLICATE_KEY = 11_000;
 /** DocumentValidationFailure: the collection is fenced by a validator that rejects everything. */
@@ -26,12 +26,12 @@ export function isUnreadable(code: number): boolean {
 }
 
 /** A verdict for each of `count` documents of one unordered insert. Anything that does not add up is unknown. */
-export function insertVerdicts(reply: WriteReply, count: number): Verdict[] {
+export function insertResults(reply: WriteReply, count: number): WriteResult[] {
 	const errors = reply.writeErrors ?? [];
-	if (!addsUp(reply, errors, count)) return Array<Verdict>(count).fill("unknown");
-	const verdicts = Array<Verdict>(count).fill("stored");
-	for (const { index, code } of errors) verdicts[index] = errorVerdict(code);
-	return verdicts;
+	if (!addsUp(reply, errors, count)) return Array<WriteResult>(count).fill("unknown");
+	const results = Array<WriteResult>(count).fill("stored");
+	for (const { index, code } of errors) results[index] = resultOfError(code);
+	return results;
 }
 
 function addsUp({ ok, n, writeConcernError }: WriteReply, errors: { index: number }[], count: number): boolean {
@@ -41,10 +41,10 @@ function addsUp({ ok, n, writeConcernError }: WriteReply, errors: { index: numbe
 	);
 }
 
-function errorVerdict(code: number): Verdict {
-	if (code === DUPLICATE_KEY) return "taken";
+function resultOfError(code: number): WriteResult {
+	if (code === DUPLICATE_KEY) return "duplicate";
 	if (code === FENCED) return "fenced";
-	return HOPELESS.has(code) ? "refused" : "unknown";
+	return HOPELESS.has(code) ? "rejected" : "unknown";
 }
 
 /** Wait before an attempt is made again: doubles from `firstMs` to `mostMs`; `chance` (0 to 1) spreads the callers. */

@@ -34,7 +34,7 @@ const MOST_AHEAD_MS = 60_000;
 
 /** What would be made of these facts now. @throws {Fault} VALIDATION_FAILED when a shard is asked for that there is none of. */
 export function archivePlan(facts: ArchiveFacts, limits: ArchiveLimits, asked: ArchiveRequest = {}): ArchivePlan {
-	refuseNoShard(facts.map, asked);
+	rejectUnknownShard(facts.map, asked);
 	const found = monthsOf(facts.map, asked).map((one) => ({ ...one, ...judge(one, facts, limits, asked) }));
 	const judged = confirmed(found, limits, asked);
 	const due = judged.filter((one) => one.why === null).sort(byAge);
@@ -50,7 +50,7 @@ export function archivePlan(facts: ArchiveFacts, limits: ArchiveLimits, asked: A
 }
 
 /** With nothing due there, it would look as if all were well. */
-function refuseNoShard({ shards }: RoutingMap, { shard = 0 }: ArchiveRequest): void {
+function rejectUnknownShard({ shards }: RoutingMap, { shard = 0 }: ArchiveRequest): void {
 	if (shard < shards.length) return;
 	const message = `There is no shard ${shard}: there are ${shards.length}, from 0 on.`;
 	throw invalid([{ field: "shard", rule: "unknown", message }]);
@@ -83,18 +83,18 @@ function judge(held: Held, facts: ArchiveFacts, limits: ArchiveLimits, asked: Ar
 	if (!isBegun(held.place) && !isOldEnough(kind, held.month, facts.nowMs, limits)) {
 		return { kind, why: asked.month === undefined ? "quiet" : notDue(kind, held.month, limits) };
 	}
-	return { kind, why: inTheWay(kind, held, facts, asked) };
+	return { kind, why: blockers(kind, held, facts, asked) };
 }
 
 /** A month that lies in the service tier is archived first, however old it is: it is dropped from the archive by a later plan. */
-function kindOf({ tier, away }: CollectionPlace): DueMonth["kind"] {
-	const isArchived = tier === "dropped" || (tier === "archive" && away?.settled !== false);
+function kindOf({ tier, retained }: CollectionPlace): DueMonth["kind"] {
+	const isArchived = tier === "dropped" || (tier === "archive" && retained?.settled !== false);
 	return isArchived ? "drop" : "archive";
 }
 
 /** What was cut off in the middle is always brought to its end. */
-function isBegun({ tier, away }: CollectionPlace): boolean {
-	return tier === "moving" || tier === "dropped" || away?.settled === false;
+function isBegun({ tier, retained }: CollectionPlace): boolean {
+	return tier === "moving" || tier === "dropped" || retained?.settled === false;
 }
 
 /** Whether the last day of a month is older than the limit of its next step. */
@@ -102,13 +102,13 @@ export function isOldEnough(kind: DueMonth["kind"], month: Month, nowMs: number,
 	return monthEndMs(month) < daysBefore(nowMs, kind === "archive" ? limits.serviceDays : limits.archiveDays);
 }
 
-function inTheWay(kind: DueMonth["kind"], { month, place }: Held, facts: ArchiveFacts, asked: ArchiveRequest) {
+function blockers(kind: DueMonth["kind"], { month, place }: Held, facts: ArchiveFacts, asked: ArchiveRequest) {
 	if (month >= firstInUse(facts, asked)) return reason("MONTH_IN_USE", `${month} is still being written to.`);
 	if (facts.lowWatermarkMs === null || monthEndMs(month) >= facts.lowWatermarkMs) {
 		const upTo = facts.lowWatermarkMs === null ? "is not known" : `is at ${iso(facts.lowWatermarkMs)}`;
 		return reason("WATERMARK_BEHIND", `Alarms of ${month} may be on their way: the low-watermark ${upTo}.`);
 	}
-	if (kind === "drop" && place.tier === "archive" && place.away !== undefined) {
+	if (kind === "drop" && place.tier === "archive" && place.retained !== undefined) {
 		return reason("SOURCE_KEPT", `The source of ${month} is kept for its time of grace.`);
 	}
 	return null;
@@ -121,9 +121,9 @@ function firstInUse({ nowMs, newestMs }: ArchiveFacts, { trustClock }: ArchiveRe
 
 /** Why a month that somebody named stays where it is. */
 export function notDue(kind: DueMonth["kind"], month: Month, { serviceDays, archiveDays }: ArchiveLimits): RunReason {
-	const [deed, limit] =
+	const [work, limit] =
 		kind === "archive" ? ["archived", `SERVICE_DAYS (${serviceDays})`] : ["dropped", `ARCHIVE_DAYS (${archiveDays})`];
-	return reason("NOT_DUE", `${month} is ${deed} when its last day is older than ${limit}.`);
+	return reason("NOT_DUE", `${month} is ${work} when its last day is older than ${limit}.`);
 }
 
 function notHeld(judged: Judged[], { month, shard }: ArchiveRequest): KeptMonth[] {

@@ -10,7 +10,7 @@ const LEAST_BITS = 2 ** 16;
 /** 128 MB: for more than 33 million ids it mistakes more of them. */
 const MOST_BITS = 2 ** 30;
 
-export class IdSieve {
+export class BloomFilter {
 	readonly #bits: Uint8Array;
 	readonly #mask: number;
 

@@ -1,17 +1,23 @@
 import { ID_BYTES, idTimeMs } from "../alarms/ids.ts";
 import { MARGIN_MS } from "../alarms/low-watermark.ts";
-import { ARCHIVE_HOLDINGS, type Holding, holdingOf, movedName, SHARD_HOLDINGS } from "../routing/collection-catalog.ts";
+import {
+	ARCHIVE_CATALOG,
+	type CatalogEntry,
+	catalogEntryOf,
+	movedName,
+	SHARD_CATALOG,
+} from "../routing/collection-catalog.ts";
 
 /** What an erase takes away: which collections it looks into, which rows are the customer's, which ids of a ledger row. */
 
 /** Of rows: a collection that is moving, or was left behind, holds those of the kind that its name goes on with. */
-type ShardKind = Exclude<keyof typeof SHARD_HOLDINGS, "incoming" | "left"> | keyof typeof ARCHIVE_HOLDINGS;
+type ShardKind = Exclude<keyof typeof SHARD_CATALOG, "incoming" | "retained_move"> | keyof typeof ARCHIVE_CATALOG;
 
 /** By what the rows of a kind are known as the customer's; null: the kind holds nothing of a customer. */
 const OWNED_BY: Record<ShardKind, "slot" | "key" | "failure" | "user" | null> = {
 	failures: "failure",
 	alarms: "slot",
-	away: "slot",
+	retained_archive: "slot",
 	copy: "slot",
 	keys: "key",
 	users: "user",
@@ -31,19 +37,23 @@ export interface Swept {
 
 /** The collections among `names` that hold something of customers: failures first, so that none is sent again into a slot that was swept. */
 export function sweptOfShard(names: string[]): Swept[] {
-	return sweptAmong(SHARD_HOLDINGS, names, (kind) => kind);
+	return sweptAmong(SHARD_CATALOG, names, (kind) => kind);
 }
 
 /** The same of a shard's archive database. */
 export function sweptOfArchive(names: string[]): Swept[] {
-	return sweptAmong(ARCHIVE_HOLDINGS, names, (kind) => (kind === "alarms" ? "archived" : kind));
+	return sweptAmong(ARCHIVE_CATALOG, names, (kind) => (kind === "alarms" ? "archived" : kind));
 }
 
-function sweptAmong(holdings: Record<string, Holding>, names: string[], labelOf: (kind: ShardKind) => string): Swept[] {
+function sweptAmong(
+	catalog: Record<string, CatalogEntry>,
+	names: string[],
+	labelOf: (kind: ShardKind) => string,
+): Swept[] {
 	const order = Object.keys(OWNED_BY);
 	const swept = names.flatMap((name) => {
 		const moved = movedName(name);
-		const kind = holdingOf(holdings, moved?.name ?? name)?.kind as ShardKind | undefined;
+		const kind = catalogEntryOf(catalog, moved?.name ?? name)?.kind as ShardKind | undefined;
 		if (kind === undefined || OWNED_BY[kind] === null) return [];
 		return [{ name, kind, label: moved?.kind ?? labelOf(kind) }];
 	});

@@ -7,28 +7,29 @@ import { ENDED, isOpen, moveIdOf, NOT_ENDED } from "./runs.ts";
 /** What operators may ask of the moves of shards, and what is answered to the rest. */
 
 /** @throws {Fault} when the shard cannot be moved so. `moves` are all of this shard that are on record. */
-export function refuseMove(map: RoutingMap, moves: Run[], { shard, to, fresh }: ShardMoveRequest): void {
+export function rejectMove(map: RoutingMap, moves: Run[], { shard, to, fresh }: ShardMoveRequest): void {
 	const place = placeOf(map, shard);
 	const id = moveIdOf(shard, to);
 	const own = moves.find((run) => run.id === id);
 	const other = moves.find((run) => run.id !== id && NOT_ENDED.includes(run.state));
-	if (other !== undefined) throw refused(shard, `is ${stateOf(other)} (${other.id}): let that end, or cancel it first`);
+	if (other !== undefined)
+		throw rejected(shard, `is ${stateOf(other)} (${other.id}): let that end, or cancel it first`);
 	if (own?.canceling && isOpen(own.state))
-		throw refused(shard, `has this very move being canceled: ask again when it is`);
+		throw rejected(shard, `has this very move being canceled: ask again when it is`);
 	const cluster = map.clusters[to];
-	if (cluster === undefined) throw refused(shard, `cannot move to ${to}: ${namesText(map)}; add it first`);
-	if (cluster.retiring !== undefined) throw refused(shard, `cannot move to ${to}: that cluster is being retired`);
-	const isThere = place.cluster === to && (place.left ?? []).every(({ settled }) => settled);
-	if (isThere) throw refused(shard, `is on ${to} already`);
+	if (cluster === undefined) throw rejected(shard, `cannot move to ${to}: ${namesText(map)}; add it first`);
+	if (cluster.retiring !== undefined) throw rejected(shard, `cannot move to ${to}: that cluster is being retired`);
+	const isThere = place.cluster === to && (place.retained ?? []).every(({ settled }) => settled);
+	if (isThere) throw rejected(shard, `is on ${to} already`);
 	if (own?.state === "refused" && fresh !== true)
-		throw refused(
+		throw rejected(
 			shard,
 			`was refused (${own.reason?.code}: ${own.reason?.message}); once that is mended, ask with fresh`,
 		);
 }
 
 /** @throws {Fault} PLAN_CHANGED when a shard of the plan has gone somewhere else since it was shown. */
-export function refuseStrayed({ shards }: RoutingMap, moves: PlannedMove[]): void {
+export function rejectStrayed({ shards }: RoutingMap, moves: PlannedMove[]): void {
 	const strayed = moves.find(({ shard, from, to }) => ![from, to].includes(shards[shard]?.cluster ?? ""));
 	if (strayed === undefined) return;
 	const { shard, from, to } = strayed;
@@ -42,18 +43,18 @@ export function moveToChange(map: RoutingMap, moves: Run[], shard: number): Run 
 	const run = moves.find(({ state }) => NOT_ENDED.includes(state));
 	if (run === undefined)
 		throw new Fault("MOVE_NOT_FOUND", `Shard ${shard} has no move that is under way, waits or is paused.`);
-	if (run.canceling) throw refused(shard, "has its move being canceled");
+	if (run.canceling) throw rejected(shard, "has its move being canceled");
 	return run;
 }
 
 /** The move of a shard that can be given up: also one that was refused, because it has left copies. @throws {Fault} */
 export function moveToCancel(map: RoutingMap, moves: Run[], shard: number): Run {
 	const { cluster } = placeOf(map, shard);
-	const lastRefused = moves.filter(({ state }) => state === "refused").sort(lastFirst)[0];
-	const run = moves.find(({ state }) => NOT_ENDED.includes(state)) ?? lastRefused;
+	const lastRejected = moves.filter(({ state }) => state === "refused").sort(lastFirst)[0];
+	const run = moves.find(({ state }) => NOT_ENDED.includes(state)) ?? lastRejected;
 	// Also of one that is done: whoever cancels it wants to hear that it is, and how to go back.
 	if ((run ?? moves.find(({ to }) => to === cluster))?.to === cluster)
-		throw refused(
+		throw rejected(
 			shard,
 			`is on ${cluster} already: its move can be canceled no more; going back is a move in the other direction`,
 		);
@@ -106,6 +107,6 @@ function namesText({ clusters }: RoutingMap): string {
 	return `the service clusters are ${Object.keys(clusters).sort().join(", ")}`;
 }
 
-function refused(shard: number, why: string): Fault {
-	return new Fault("MOVE_REFUSED", `Shard ${shard} ${why}.`);
+function rejected(shard: number, why: string): Fault {
+	return new Fault("MOVE_REJECTED", `Shard ${shard} ${why}.`);
 }

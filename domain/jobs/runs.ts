@@ -129,13 +129,13 @@ export class Halted extends Error {
 export function verdictOn(error: unknown): { state: RunState; reason: RunReason } {
 	const { name, type, code, data } = (error ?? {}) as Thrown;
 	const message = error instanceof Error ? error.message : String((error as Thrown | null)?.message ?? error);
-	if (name === "MoveRefused") return { state: "refused", reason: { code: String(code), message } };
+	if (name === "MoveRejected") return { state: "refused", reason: { code: String(code), message } };
 	if (name === "Halted")
 		return { state: code === "STOPPED" ? "stopped" : "waiting", reason: { code: `${code}`, message } };
 	if (name === "StillArriving") return waiting("STILL_ARRIVING", message);
 	if (name === "ShardBusy") return waiting("SHARD_BUSY", message);
 	if (name === "Outgrown") return waiting("OUTGROWN", message);
-	if (name === "DutyLost") return waiting("DUTY_LOST", message);
+	if (name === "LockLost") return waiting("LOCK_LOST", message);
 	if (type === "UNAVAILABLE") return waiting("CLUSTER_AWAY", clusterMessage(data?.cluster));
 	return waiting("TRY_FAILED", message);
 }
@@ -160,7 +160,7 @@ const FIRST_PAUSE_MS = 2_000;
 const LONGEST_PAUSE_MS = 300_000;
 /** A shard whose mover was killed is free after its lease of 10 s; what is on its way has arrived in half a minute. */
 const LONGEST_BUSY_MS = 10_000;
-const SOON = new Set(["SHARD_BUSY", "DUTY_LOST", "STILL_ARRIVING", "OUTGROWN"]);
+const SOON = new Set(["SHARD_BUSY", "LOCK_LOST", "STILL_ARRIVING", "OUTGROWN"]);
 
 /** How long a waiting run rests before its next try, the `tries`-th that failed (from 1). */
 export function pauseMs(tries: number, code: string): number {

@@ -1,35 +1,35 @@
-import type { CollectionPlace, Duty, DutyKind, RoutingMap } from "../../contracts/routing.ts";
+import type { CollectionPlace, LockKind, LockRecord, RoutingMap } from "../../contracts/routing.ts";
 import { nextVersion, shardPlace } from "../routing/routing.ts";
 
 /** Changes of the map by whoever has a duty on a shard. Null: the duty has passed to another, and nothing may be changed. */
 
 /** The next version of the map, with the shard's epoch raised and the duty given; whoever had one before has lost it. */
-export function withDuty(
+export function withLock(
 	map: RoutingMap,
 	shard: number,
-	{ kind, run, holder }: { kind: DutyKind; run: string; holder: string },
+	{ kind, run, holder }: { kind: LockKind; run: string; holder: string },
 	now: Date,
 ): RoutingMap {
 	const next = nextVersion(map, now);
 	const place = shardPlace(next, shard);
 	const epoch = (place.epoch ?? 0) + 1;
 	place.epoch = epoch;
-	place.duty = { kind, epoch, run, holder, since: now.toISOString() };
+	place.lock = { kind, epoch, run, holder, since: now.toISOString() };
 	return next;
 }
 
-export function hasDuty(map: RoutingMap, shard: number, epoch: number): boolean {
-	return shardPlace(map, shard).duty?.epoch === epoch;
+export function holdsLock(map: RoutingMap, shard: number, epoch: number): boolean {
+	return shardPlace(map, shard).lock?.epoch === epoch;
 }
 
-export function dutyOf(map: RoutingMap, shard: number): Duty | null {
-	return shardPlace(map, shard).duty ?? null;
+export function lockOf(map: RoutingMap, shard: number): LockRecord | null {
+	return shardPlace(map, shard).lock ?? null;
 }
 
-export function withoutDuty(map: RoutingMap, shard: number, epoch: number, now: Date): RoutingMap | null {
-	if (!hasDuty(map, shard, epoch)) return null;
+export function withoutLock(map: RoutingMap, shard: number, epoch: number, now: Date): RoutingMap | null {
+	if (!holdsLock(map, shard, epoch)) return null;
 	const next = nextVersion(map, now);
-	delete shardPlace(next, shard).duty;
+	delete shardPlace(next, shard).lock;
 	return next;
 }
 
@@ -42,7 +42,7 @@ export function withPlace(
 	place: CollectionPlace | null,
 	now: Date,
 ): RoutingMap | null {
-	if (!hasDuty(map, shard, epoch)) return null;
+	if (!holdsLock(map, shard, epoch)) return null;
 	const next = nextVersion(map, now);
 	const { collections } = shardPlace(next, shard);
 	if (place === null) delete collections[name];

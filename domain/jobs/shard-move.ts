@@ -1,8 +1,8 @@
 import type { CollectionPlace, RoutingMap, ShardPlace } from "../../contracts/routing.ts";
 import { isOpen } from "../routing/clusters.ts";
-import { monthOfCollection, SHARD_HOLDINGS } from "../routing/collection-catalog.ts";
+import { monthOfCollection, SHARD_CATALOG } from "../routing/collection-catalog.ts";
 import { nextVersion, shardPlace } from "../routing/routing.ts";
-import { hasDuty } from "./shard-lock.ts";
+import { holdsLock } from "./shard-lock.ts";
 
 /** Decisions of a move of a whole shard from one cluster to another. */
 
@@ -23,7 +23,7 @@ function byReading(one: string, other: string): number {
 
 /** Whose rows are copied: `moves` tells of the move itself, and begins anew at the target. */
 export function copiedNames(place: ShardPlace): string[] {
-	return movingNames(place).filter((name) => name !== SHARD_HOLDINGS.moves.kind);
+	return movingNames(place).filter((name) => name !== SHARD_CATALOG.moves.kind);
 }
 
 /** A collection was made while the shard moved, or was dropped: what is copied is not what is there. */
@@ -32,7 +32,7 @@ export class Outgrown extends Error {
 }
 
 /** @throws {Outgrown} unless exactly these are the collections that move. */
-export function refuseOutgrown(place: ShardPlace, copied: string[], shard: number): void {
+export function rejectOutgrown(place: ShardPlace, copied: string[], shard: number): void {
 	const names = movingNames(place);
 	const strange = names.find((name) => !copied.includes(name)) ?? copied.find((name) => !names.includes(name));
 	if (strange !== undefined) throw new Outgrown(`${strange} was made or dropped while shard ${shard} was being copied`);
@@ -54,37 +54,40 @@ export function withMovedShard(
 	to: { cluster: string; uuids: ReadonlyMap<string, string> },
 	now: Date,
 ): RoutingMap | null {
-	if (!hasDuty(map, shard, epoch)) return null;
+	if (!holdsLock(map, shard, epoch)) return null;
 	if (!isOpen(map, to.cluster)) throw new TargetClosed(`the cluster ${to.cluster} is being retired`);
 	const next = nextVersion(map, now);
 	const place = shardPlace(next, shard);
-	refuseOutgrown(place, [...to.uuids.keys()], shard);
+	rejectOutgrown(place, [...to.uuids.keys()], shard);
 	for (const [name, uuid] of to.uuids) place.collections[name] = { tier: "service", uuid };
 	for (const held of Object.values(place.collections)) stayBehind(held, place.cluster);
-	place.left = [...(place.left ?? []), { cluster: place.cluster, epoch, since: now.toISOString(), settled: false }];
+	place.retained = [
+		...(place.retained ?? []),
+		{ cluster: place.cluster, epoch, since: now.toISOString(), settled: false },
+	];
 	place.cluster = to.cluster;
 	return next;
 }
 
 /** The renamed source of an archived month does not move: it is about to be dropped. */
-function stayBehind({ away }: CollectionPlace, cluster: string): void {
-	if (away !== undefined) away.cluster ??= cluster;
+function stayBehind({ retained }: CollectionPlace, cluster: string): void {
+	if (retained !== undefined) retained.cluster ??= cluster;
 }
 
 /** The map after what a move has left behind was settled, or is gone (`settled` null). Null: the duty has passed to another. */
-export function withLeft(
+export function withRetained(
 	map: RoutingMap,
 	shard: number,
-	duty: number,
+	lock: number,
 	{ epoch, settled }: { epoch: number; settled: true | null },
 	now: Date,
 ): RoutingMap | null {
-	if (!hasDuty(map, shard, duty)) return null;
+	if (!holdsLock(map, shard, lock)) return null;
 	const next = nextVersion(map, now);
 	const place = shardPlace(next, shard);
-	const others = (place.left ?? []).filter((left) => left.epoch !== epoch);
-	const ours = (place.left ?? []).filter((left) => left.epoch === epoch && settled !== null);
-	place.left = [...others, ...ours.map((left) => ({ ...left, settled: true }))];
-	if (place.left.length === 0) delete place.left;
+	const others = (place.retained ?? []).filter((retained) => retained.epoch !== epoch);
+	const ours = (place.retained ?? []).filter((retained) => retained.epoch === epoch && settled !== null);
+	place.retained = [...others, ...ours.map((retained) => ({ ...retained, settled: true }))];
+	if (place.retained.length === 0) delete place.retained;
 	return next;
 }

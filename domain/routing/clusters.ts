@@ -162,12 +162,12 @@ const UNSETTLED = "is not settled: bring its move to its end first (shard status
 export function waysOfMap(map: RoutingMap, name: string, nowMs: number): string[] {
 	const toldAtMs = Date.parse(map.clusters[name]?.retiring ?? map.changedAt) + TELLING_MS;
 	const young = nowMs < toldAtMs ? [`every process is being told, until ${new Date(toldAtMs).toISOString()}`] : [];
-	const kept = map.shards.flatMap(({ left = [], collections }, shard) => [
-		...left
+	const kept = map.shards.flatMap(({ retained = [], collections }, shard) => [
+		...retained
 			.filter(({ cluster }) => cluster === name)
 			.map(({ settled }) => `shard ${shard} was moved away: what it has left behind ${settled ? KEPT : UNSETTLED}`),
 		...Object.entries(collections)
-			.filter(([, { away }]) => away?.cluster === name)
+			.filter(([, { retained }]) => retained?.cluster === name)
 			.map(([month]) => `${month} of shard ${shard} was archived: its source ${KEPT}`),
 	]);
 	return [...young, ...kept];

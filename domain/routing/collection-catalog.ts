@@ -13,9 +13,9 @@ import {
  * The one list of every kind of collection that a shard or a cluster holds. Creating, moving, archiving, erasing,
  * checking and backing up read only this list; a test fails on a collection in the databases that is not in it.
  */
-export interface Holding {
+export interface CatalogEntry {
 	kind: string;
-	/** `any`: one of another kind, whose name follows an epoch: `left_e5_users`. */
+	/** `any`: one of another kind, whose name follows an epoch: `retained_move_e5_users`. */
 	period: "month" | "day" | "none" | "any";
 	/** WiredTiger settings; 8 KB leaves where inserts are random (measured: more inserts per second once the data outgrows the cache). */
 	engine: string | null;
@@ -29,7 +29,7 @@ export interface Holding {
 
 const SMALL_LEAVES = "leaf_page_max=8KB";
 
-export const SHARD_HOLDINGS = {
+export const SHARD_CATALOG = {
 	/** Alarms and tombstones of one month. Two months ahead: an alarm may be for 30 days later. */
 	alarms: { kind: "alarms", period: "month", engine: SMALL_LEAVES, ahead: 2 },
 	/** Idempotency keys of the alarms that were accepted on one day. */
@@ -48,22 +48,22 @@ export const SHARD_HOLDINGS = {
 	/** A row per month that is being archived, and one of the shard itself while it moves: since when its changes are read, and their marker. */
 	moves: { kind: "moves", period: "none", engine: null, ahead: 0 },
 	/** The source of an archived month, renamed away and kept for a while before it is dropped. Never made, only renamed. */
-	away: { kind: "away", period: "month", engine: null, ahead: -1 },
+	retained_archive: { kind: "retained_archive", period: "month", engine: null, ahead: -1 },
 	/** On the cluster that a shard is moving to: a collection that is being filled, by whoever has the epoch. */
 	incoming: { kind: "incoming", period: "any", engine: null, ahead: -1 },
 	/** On the cluster that a shard has left: kept for a while. Never made, only renamed. */
-	left: { kind: "left", period: "any", engine: null, ahead: -1 },
-} as const satisfies Record<string, Holding>;
+	retained_move: { kind: "retained_move", period: "any", engine: null, ahead: -1 },
+} as const satisfies Record<string, CatalogEntry>;
 
 /** On the shard's archive cluster, in a database of their own (`alarm_a07`), so that it may be a service cluster too. */
-export const ARCHIVE_HOLDINGS = {
+export const ARCHIVE_CATALOG = {
 	/** Alarms and tombstones of one month, written once in the order of `_id`: 62 bytes an alarm instead of 282. */
 	alarms: { kind: "alarms", period: "month", engine: "block_compressor=zstd,leaf_page_max=128KB", ahead: -1 },
 	/** One that is being filled; the epoch in its name keeps off whoever filled it before. */
 	copy: { kind: "copy", period: "month", engine: "block_compressor=zstd,leaf_page_max=128KB", ahead: -1, epoch: true },
-} as const satisfies Record<string, Holding>;
+} as const satisfies Record<string, CatalogEntry>;
 
-export const CLUSTER_HOLDINGS = {
+export const CLUSTER_CATALOG = {
 	/** Copies of the versioned documents of the meta database. */
 	documents: { kind: "documents", period: "none", engine: null, ahead: 0 },
 	/** One row per batch that was stored: what was accepted, to be compared with what is there. */
@@ -74,7 +74,7 @@ export const CLUSTER_HOLDINGS = {
 	leases: { kind: "leases", period: "none", engine: null, ahead: 0 },
 	/** What a cluster that is being added must keep to is tried out on this one; it is gone after that. */
 	trial: { kind: "trial", period: "none", engine: null, ahead: -1 },
-} as const satisfies Record<string, Holding>;
+} as const satisfies Record<string, CatalogEntry>;
 
 /** Ledger days are kept a week. */
 export const LEDGER_DAYS = 7;
@@ -82,7 +82,7 @@ export const LEDGER_DAYS = 7;
 export const CLUSTER_DATABASE = "alarm_cluster";
 export const META_DATABASE = "alarm_meta";
 
-export const META_HOLDINGS = {
+export const META_CATALOG = {
 	/** Routing map, credentials, low-watermark: small documents with a version. */
 	documents: { kind: "documents", period: "none", engine: null, ahead: 0 },
 	/** What the archive mover does and has done: a row per run. */
@@ -91,7 +91,7 @@ export const META_HOLDINGS = {
 	history: { kind: "history", period: "none", engine: null, ahead: 0 },
 	/** Plans that were shown to operators in the last minutes. */
 	plans: { kind: "plans", period: "none", engine: null, ahead: 0 },
-} as const satisfies Record<string, Holding>;
+} as const satisfies Record<string, CatalogEntry>;
 
 export function shardDatabase(shard: number): string {
 	return `alarm_s${String(shard).padStart(2, "0")}`;
@@ -101,8 +101,8 @@ export function archiveDatabase(shard: number): string {
 	return `alarm_a${String(shard).padStart(2, "0")}`;
 }
 
-export function awayOf(month: Month): string {
-	return `away_${month}`;
+export function retainedArchiveOf(month: Month): string {
+	return `retained_archive_${month}`;
 }
 
 /** Of the collection `name` while its shard moves, at the target. */
@@ -111,15 +111,15 @@ export function incomingOf(name: string, epoch: number): string {
 }
 
 /** Of the collection `name` after its shard has moved, at the source. */
-export function leftOf(name: string, epoch: number): string {
-	return `left_e${epoch}_${name}`;
+export function retainedMoveOf(name: string, epoch: number): string {
+	return `retained_move_e${epoch}_${name}`;
 }
 
-/** The name behind an `incoming_` or `left_`, and its epoch; null for any other. */
-export function movedName(name: string): { kind: "incoming" | "left"; epoch: number; name: string } | null {
-	const [, kind, epoch, inner] = /^(incoming|left)_e(\d+)_(.+)$/.exec(name) ?? [];
+/** The name behind an `incoming_` or `retained_move_`, and its epoch; null for any other. */
+export function movedName(name: string): { kind: "incoming" | "retained_move"; epoch: number; name: string } | null {
+	const [, kind, epoch, inner] = /^(incoming|retained_move)_e(\d+)_(.+)$/.exec(name) ?? [];
 	if (kind === undefined || inner === undefined) return null;
-	return { kind: kind as "incoming" | "left", epoch: Number(epoch), name: inner };
+	return { kind: kind as "incoming" | "retained_move", epoch: Number(epoch), name: inner };
 }
 
 export function copyOf(month: Month, epoch: number): string {
@@ -170,7 +170,7 @@ export function keyDaysBehind(names: string[], nowMs: number, watermarkMs: numbe
 
 /** Whether a key day without a collection is still to be made (wait for it) or over (nobody can tell any more what its keys stood for). */
 export function keyDayIsComing(day: string, names: string[], nowMs: number): boolean {
-	return day >= firstKeyDay(names, nowMs) && day <= addDays(dayOf(nowMs), SHARD_HOLDINGS.keys.ahead);
+	return day >= firstKeyDay(names, nowMs) && day <= addDays(dayOf(nowMs), SHARD_CATALOG.keys.ahead);
 }
 
 /**
@@ -183,26 +183,26 @@ export function keyDaysExpired(names: string[], watermarkMs: number): string[] {
 }
 
 /** Names of what must exist at `nowMs`, with the holding each belongs to. */
-export function due(holdings: Record<string, Holding>, nowMs: number): { name: string; holding: Holding }[] {
-	return Object.values(holdings).flatMap((holding) => periodsOf(holding, nowMs).map((name) => ({ name, holding })));
+export function due(catalog: Record<string, CatalogEntry>, nowMs: number): { name: string; entry: CatalogEntry }[] {
+	return Object.values(catalog).flatMap((entry) => periodsOf(entry, nowMs).map((name) => ({ name, entry })));
 }
 
-function periodsOf(holding: Holding, nowMs: number): string[] {
-	if (holding.ahead < 0) return [];
-	if (holding.period === "none") return [holding.kind];
-	const periods = holding.period === "month" ? monthsFrom(nowMs, holding.ahead) : daysFrom(nowMs, holding.ahead);
-	return periods.map((period) => `${holding.kind}_${period}`);
+function periodsOf(entry: CatalogEntry, nowMs: number): string[] {
+	if (entry.ahead < 0) return [];
+	if (entry.period === "none") return [entry.kind];
+	const periods = entry.period === "month" ? monthsFrom(nowMs, entry.ahead) : daysFrom(nowMs, entry.ahead);
+	return periods.map((period) => `${entry.kind}_${period}`);
 }
 
 /** The holding a collection name belongs to, or null for a stranger. */
-export function holdingOf(holdings: Record<string, Holding>, name: string): Holding | null {
-	return Object.values(holdings).find((holding) => namePattern(holding).test(name)) ?? null;
+export function catalogEntryOf(catalog: Record<string, CatalogEntry>, name: string): CatalogEntry | null {
+	return Object.values(catalog).find((entry) => namePattern(entry).test(name)) ?? null;
 }
 
 const MONTH_SUFFIX = "_\\d{4}_\\d\\d";
 const DAY_SUFFIX = "_\\d{4}_\\d\\d_\\d\\d";
 
-function namePattern({ kind, period, epoch }: Holding): RegExp {
+function namePattern({ kind, period, epoch }: CatalogEntry): RegExp {
 	const suffix = {
 		none: "",
 		month: MONTH_SUFFIX,
@@ -215,5 +215,5 @@ function namePattern({ kind, period, epoch }: Holding): RegExp {
 /** Ledger collections among `names` that are wholly older than a week. */
 export function ledgerExpired(names: string[], nowMs: number): string[] {
 	const oldest = daysFrom(daysBefore(nowMs, LEDGER_DAYS), 0).map(ledgerOf)[0] ?? "";
-	return names.filter((name) => holdingOf(CLUSTER_HOLDINGS, name)?.kind === "ledger" && name < oldest);
+	return names.filter((name) => catalogEntryOf(CLUSTER_CATALOG, name)?.kind === "ledger" && name < oldest);
 }

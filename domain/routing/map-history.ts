@@ -1,4 +1,4 @@
-import type { Duty, RoutingMap, ShardPlace } from "../../contracts/routing.ts";
+import type { LockRecord, RoutingMap, ShardPlace } from "../../contracts/routing.ts";
 import type { ChangeKind, MapChangeRow } from "../../contracts/shards.ts";
 
 /** What a change of the routing map was, by its two versions: whoever makes one need not say it. */
@@ -8,7 +8,7 @@ interface Part {
 	kind: ChangeKind;
 	what: string;
 	shard?: number;
-	duty?: Duty | undefined;
+	lock?: LockRecord | undefined;
 	by?: string | undefined;
 }
 
@@ -24,8 +24,8 @@ export function describeChange(before: RoutingMap | null, next: RoutingMap, writ
 		kind: first.kind,
 		what: parts.length === 0 ? NOTHING.what : parts.map(({ what }) => what).join("; "),
 		shards: [...new Set(parts.flatMap(({ shard }) => shard ?? []))],
-		by: first.duty?.holder ?? first.by ?? writer,
-		run: first.duty?.run ?? null,
+		by: first.lock?.holder ?? first.by ?? writer,
+		run: first.lock?.run ?? null,
 	};
 }
 
@@ -40,8 +40,8 @@ function partsOf(before: RoutingMap, next: RoutingMap): Part[] {
 }
 
 function shardParts(shard: number, before: ShardPlace, after: ShardPlace): Part[] {
-	const duty = after.duty ?? before.duty;
-	const part = (kind: ChangeKind, what: string): Part => ({ kind, what: `shard ${shard} ${what}`, shard, duty });
+	const lock = after.lock ?? before.lock;
+	const part = (kind: ChangeKind, what: string): Part => ({ kind, what: `shard ${shard} ${what}`, shard, lock });
 	if (before.cluster !== after.cluster) return [part("moved", `moved from ${before.cluster} to ${after.cluster}`)];
 	const parts = Object.entries(after.collections).flatMap(([name, { tier, cluster }]) => {
 		const was = before.collections[name]?.tier;
@@ -49,18 +49,19 @@ function shardParts(shard: number, before: ShardPlace, after: ShardPlace): Part[
 		const kind = tier === "archive" ? "archived" : tier === "dropped" ? "dropped" : "collections";
 		return [part(kind, `${name}: ${was} to ${tier}${cluster === undefined ? "" : ` on ${cluster}`}`)];
 	});
-	if (JSON.stringify(before.left) !== JSON.stringify(after.left)) parts.push(part("settled", leftText(before, after)));
-	if (parts.length === 0 && before.duty?.epoch !== after.duty?.epoch) parts.push(part("duty", dutyText(before, after)));
+	if (JSON.stringify(before.retained) !== JSON.stringify(after.retained))
+		parts.push(part("settled", retainedText(before, after)));
+	if (parts.length === 0 && before.lock?.epoch !== after.lock?.epoch) parts.push(part("duty", lockText(before, after)));
 	return parts;
 }
 
-function leftText({ left: before = [] }: ShardPlace, { left: after = [] }: ShardPlace): string {
+function retainedText({ retained: before = [] }: ShardPlace, { retained: after = [] }: ShardPlace): string {
 	const gone = before.filter(({ epoch }) => !after.some((one) => one.epoch === epoch));
 	if (gone.length > 0) return `has nothing more on ${gone.map(({ cluster }) => cluster).join(", ")}: it was dropped`;
 	return `is settled: nothing reached ${after.map(({ cluster }) => cluster).join(", ")} behind the switch`;
 }
 
-function dutyText({ duty: before }: ShardPlace, { duty: after }: ShardPlace): string {
+function lockText({ lock: before }: ShardPlace, { lock: after }: ShardPlace): string {
 	if (after === undefined) return `is free again after ${before?.kind}`;
 	return `is ${after.holder}'s for ${after.kind}${before === undefined ? "" : `, and ${before.holder}'s no more`}`;
 }

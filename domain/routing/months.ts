@@ -1,6 +1,6 @@
 import type { CollectionPlace } from "../../contracts/routing.ts";
 import { addMonths, type Month, monthOf } from "../time/periods.ts";
-import { monthOfCollection, SHARD_HOLDINGS } from "./collection-catalog.ts";
+import { monthOfCollection, SHARD_CATALOG } from "./collection-catalog.ts";
 
 /** Which months a shard must have. What the router makes and what a worker waits for are one list, so that neither waits for the other. */
 
@@ -14,7 +14,7 @@ type Places = Record<string, CollectionPlace>;
 export function monthsDue(places: Places, nowMs: number): Month[] {
 	const current = monthOf(nowMs);
 	const first = firstMonth(places, current);
-	const span = Array.from({ length: MONTHS_BACK + SHARD_HOLDINGS.alarms.ahead + 1 }, (_, at) =>
+	const span = Array.from({ length: MONTHS_BACK + SHARD_CATALOG.alarms.ahead + 1 }, (_, at) =>
 		addMonths(current, at - MONTHS_BACK),
 	);
 	return span.filter((month) => month >= first);

@@ -64,7 +64,7 @@ export function isInService(map: RoutingMap, id: Uint8Array): boolean {
 }
 
 /** Months that a shard holds, in whichever tier, newest first. */
-export function monthsHeld(map: RoutingMap, shard: number): Month[] {
+export function monthsPresent(map: RoutingMap, shard: number): Month[] {
 	const places = Object.entries(shardPlace(map, shard).collections);
 	const names = places.filter(([, { tier }]) => tier !== "dropped").map(([name]) => name);
 	return names
@@ -84,9 +84,9 @@ export function sourceOf(map: RoutingMap, id: Uint8Array): Omit<Target, "tier"> 
 	const shard = shardOf(id, map.shards.length);
 	const { cluster, collections } = shardPlace(map, shard);
 	const collection = alarmsOf(monthOf(idTimeMs(id)));
-	const away = collections[collection]?.away;
-	if (away === undefined) return null;
-	return { cluster: away.cluster ?? cluster, database: shardDatabase(shard), collection, uuid: away.uuid };
+	const retained = collections[collection]?.retained;
+	if (retained === undefined) return null;
+	return { cluster: retained.cluster ?? cluster, database: shardDatabase(shard), collection, uuid: retained.uuid };
 }
 
 /** One change of the map: collections that were made or are gone, per shard and per cluster. */

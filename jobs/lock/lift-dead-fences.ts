@@ -6,12 +6,12 @@ import { liftFence } from "../../stores/copy/write-fence.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
 import { isFenced, listCollections } from "../../stores/mongo/collections.ts";
 import { newestMap } from "../../stores/routing/map-change.ts";
-import { type DutyDeps, type HeldDuty, underDuty } from "./shard-lock.ts";
+import { type LockDeps, type ShardLock, withShardLock } from "./shard-lock.ts";
 
 /**
  * Lifts every fence that nobody alive stands for: its mover died, or slept and set it after another had taken over. Tells which shards'.
  */
-export async function liftDeadFences(deps: DutyDeps): Promise<{ lifted: string[]; errors: unknown[] }> {
+export async function liftDeadFences(deps: LockDeps): Promise<{ lifted: string[]; errors: unknown[] }> {
 	const map = await newestMap(deps.clusters);
 	const rounds = await Promise.allSettled(map.shards.map((_, shard) => liftOfShard(deps, map, shard)));
 	return {
@@ -20,19 +20,21 @@ export async function liftDeadFences(deps: DutyDeps): Promise<{ lifted: string[]
 	};
 }
 
-async function liftOfShard(deps: DutyDeps, map: RoutingMap, shard: number): Promise<string[]> {
+async function liftOfShard(deps: LockDeps, map: RoutingMap, shard: number): Promise<string[]> {
 	if ((await fencedOf(deps.clusters, map, shard)).length === 0) return [];
 	// Null: whoever has fenced it is alive.
-	return (await underDuty(deps, shard, { kind: "lift", run: "lift" }, (duty) => liftUnder(deps.clusters, duty))) ?? [];
+	return (
+		(await withShardLock(deps, shard, { kind: "lift", run: "lift" }, (lock) => liftUnder(deps.clusters, lock))) ?? []
+	);
 }
 
 /** Looked up again: on the epoch that is ours now, nobody else sets or switches anything. */
-async function liftUnder(clusters: Clusters, duty: HeldDuty): Promise<string[]> {
-	const fenced = await fencedOf(clusters, duty.map, duty.shard);
+async function liftUnder(clusters: Clusters, lock: ShardLock): Promise<string[]> {
+	const fenced = await fencedOf(clusters, lock.map, lock.shard);
 	for (const target of fenced) {
-		duty.mustHold();
+		lock.mustHold();
 		await liftFence(clusters, target).catch(unlessMoved);
-		if (target.tier === "moving") await duty.setPlace(target.collection, { tier: "service", uuid: target.uuid });
+		if (target.tier === "moving") await lock.setPlace(target.collection, { tier: "service", uuid: target.uuid });
 	}
 	return fenced.map(({ database, collection }) => `${database}.${collection}`);
 }

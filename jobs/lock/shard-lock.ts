@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import type { CollectionPlace, Duty, DutyKind, RoutingMap } from "../../contracts/routing.ts";
-import { dutyOf, hasDuty, withDuty, withoutDuty, withPlace } from "../../domain/jobs/shard-lock.ts";
+import type { CollectionPlace, LockKind, LockRecord, RoutingMap } from "../../contracts/routing.ts";
+import { holdsLock, lockOf, withLock, withoutLock, withPlace } from "../../domain/jobs/shard-lock.ts";
 import { nextVersion, shardPlace } from "../../domain/routing/routing.ts";
 import type { Cluster } from "../../stores/mongo/cluster.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
@@ -11,7 +11,7 @@ import { changeMap, newestMap } from "../../stores/routing/map-change.ts";
  * The right to move, archive, drop, erase or unfence a shard, of one process at a time. A lease on the shard's cluster tells who is alive; the
  * epoch in the map tells who is right: whoever takes over raises it, and nobody changes the map on an epoch that is not his own.
  */
-export interface DutyDeps {
+export interface LockDeps {
 	clusters: Clusters;
 	/** Name of this process, for whoever reads the map. */
 	node: string;
@@ -31,8 +31,8 @@ export class ShardBusy extends Error {
 }
 
 /** The duty has passed to another process: whatever was under way is over, and did no harm. */
-export class DutyLost extends Error {
-	override readonly name = "DutyLost";
+export class LockLost extends Error {
+	override readonly name = "LockLost";
 	constructor(shard: number) {
 		super(`the duty on shard ${shard} has passed to another process`);
 	}
@@ -44,36 +44,36 @@ const RENEWALS = 4;
 const MARGIN = 0.1;
 
 /** Takes the duty if nobody alive has one on this shard; null while somebody has. */
-export async function takeDuty(
-	deps: DutyDeps,
+export async function takeShardLock(
+	deps: LockDeps,
 	shard: number,
-	{ kind, run }: { kind: DutyKind; run: string },
-): Promise<HeldDuty | null> {
+	{ kind, run }: { kind: LockKind; run: string },
+): Promise<ShardLock | null> {
 	const { clusters, node, nowMs, onMap } = deps;
 	const cluster = clusters.at(shardPlace(await newestMap(clusters), shard).cluster);
 	// Two duties of one process exclude each other like those of two.
 	const holder = `${node}/${randomUUID()}`;
 	const lease = await takeLease(cluster, leaseOf(shard), holder, deps.leaseMs ?? LEASE_MS);
 	if (lease === null) return null;
-	const given = (map: RoutingMap) => withDuty(map, shard, { kind, run, holder: node }, new Date(nowMs()));
+	const given = (map: RoutingMap) => withLock(map, shard, { kind, run, holder: node }, new Date(nowMs()));
 	const map = (await changeMap(clusters, given)) as RoutingMap;
 	onMap(map);
-	return new HeldDuty(deps, { leases: [cluster], shard, holder, duty: dutyOf(map, shard) as Duty }, map, lease);
+	return new ShardLock(deps, { leases: [cluster], shard, holder, lock: lockOf(map, shard) as LockRecord }, map, lease);
 }
 
 /** Does a deed under the duty, which is given back however it ends. Null, and nothing is done, while somebody alive has one on this shard. */
-export async function underDuty<R>(
-	deps: DutyDeps,
+export async function withShardLock<R>(
+	deps: LockDeps,
 	shard: number,
-	what: { kind: DutyKind; run: string },
-	deed: (duty: HeldDuty) => Promise<R>,
+	what: { kind: LockKind; run: string },
+	work: (lock: ShardLock) => Promise<R>,
 ): Promise<R | null> {
-	const duty = await takeDuty(deps, shard, what);
-	if (duty === null) return null;
+	const lock = await takeShardLock(deps, shard, what);
+	if (lock === null) return null;
 	try {
-		return await deed(duty);
+		return await work(lock);
 	} finally {
-		await duty.release();
+		await lock.release();
 	}
 }
 
@@ -86,24 +86,24 @@ interface Hold {
 	leases: Cluster[];
 	shard: number;
 	holder: string;
-	duty: Duty;
+	lock: LockRecord;
 }
 
-export class HeldDuty {
+export class ShardLock {
 	readonly shard: number;
 	readonly epoch: number;
-	readonly #deps: DutyDeps;
+	readonly #deps: LockDeps;
 	readonly #hold: Hold;
 	#map: RoutingMap;
 	#untilMs: number;
 	readonly #leaseMs: number;
 	#timer: NodeJS.Timeout | null;
 
-	constructor(deps: DutyDeps, hold: Hold, map: RoutingMap, lease: Lease) {
+	constructor(deps: LockDeps, hold: Hold, map: RoutingMap, lease: Lease) {
 		this.#deps = deps;
 		this.#hold = hold;
 		this.shard = hold.shard;
-		this.epoch = hold.duty.epoch;
+		this.epoch = hold.lock.epoch;
 		this.#map = map;
 		this.#untilMs = lease.untilMs;
 		this.#leaseMs = deps.leaseMs ?? LEASE_MS;
@@ -115,30 +115,30 @@ export class HeldDuty {
 		return this.#map;
 	}
 
-	/** Before each deed that could do harm in a wrong hand. @throws {DutyLost} once the lease is over, however long ago. */
+	/** Before each deed that could do harm in a wrong hand. @throws {LockLost} once the lease is over, however long ago. */
 	mustHold(): void {
-		if (performance.now() > this.#untilMs - this.#leaseMs * MARGIN) throw new DutyLost(this.shard);
+		if (performance.now() > this.#untilMs - this.#leaseMs * MARGIN) throw new LockLost(this.shard);
 	}
 
 	place(name: string): CollectionPlace | null {
 		return shardPlace(this.#map, this.shard).collections[name] ?? null;
 	}
 
-	/** Puts a collection of the shard in its new place in the map; null takes it out. @throws {DutyLost} */
+	/** Puts a collection of the shard in its new place in the map; null takes it out. @throws {LockLost} */
 	async setPlace(name: string, place: CollectionPlace | null): Promise<void> {
 		this.mustHold();
 		await this.#change((map) => withPlace(map, this.shard, this.epoch, name, place, this.#now()));
 	}
 
-	/** A change of the map of any other kind; null from `decide`: the duty has passed to another. @throws {DutyLost} */
+	/** A change of the map of any other kind; null from `decide`: the duty has passed to another. @throws {LockLost} */
 	async changeMap(decide: (map: RoutingMap) => RoutingMap | null): Promise<void> {
 		this.mustHold();
 		await this.#change(decide);
 	}
 
-	/** What was seen before this is no later holder's. @throws {DutyLost} */
+	/** What was seen before this is no later holder's. @throws {LockLost} */
 	confirm(): Promise<void> {
-		return this.changeMap((map) => (hasDuty(map, this.shard, this.epoch) ? nextVersion(map, this.#now()) : null));
+		return this.changeMap((map) => (holdsLock(map, this.shard, this.epoch) ? nextVersion(map, this.#now()) : null));
 	}
 
 	/** Holds the lease on another cluster, too: where the shard will be looked for when it has moved. False while another has it. */
@@ -152,7 +152,7 @@ export class HeldDuty {
 	/** Gives the duty back, if it still is ours. */
 	async release(): Promise<void> {
 		this.abandon();
-		await this.#change((map) => withoutDuty(map, this.shard, this.epoch, this.#now())).catch(unlessLost);
+		await this.#change((map) => withoutLock(map, this.shard, this.epoch, this.#now())).catch(unlessLost);
 		const { leases, holder } = this.#hold;
 		await Promise.all(leases.map((cluster) => releaseLease(cluster, leaseOf(this.shard), holder)));
 	}
@@ -169,7 +169,7 @@ export class HeldDuty {
 
 	async #change(decide: (map: RoutingMap) => RoutingMap | null): Promise<void> {
 		const map = await changeMap(this.#deps.clusters, decide);
-		if (map === null) throw new DutyLost(this.shard);
+		if (map === null) throw new LockLost(this.shard);
 		this.#map = map;
 		this.#deps.onMap(map);
 	}
@@ -186,5 +186,5 @@ export class HeldDuty {
 }
 
 function unlessLost(error: unknown): void {
-	if (!(error instanceof DutyLost)) throw error;
+	if (!(error instanceof LockLost)) throw error;
 }

@@ -1,6 +1,11 @@
 import type { CollectionPlace } from "../../contracts/routing.ts";
 import { withPlace } from "../../domain/jobs/shard-lock.ts";
-import { alarmsOf, awayOf, monthOfCollection, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import {
+	alarmsOf,
+	monthOfCollection,
+	retainedArchiveOf,
+	shardDatabase,
+} from "../../domain/routing/collection-catalog.ts";
 import { shardPlace, shardTarget, type Target } from "../../domain/routing/routing.ts";
 import { type Month, monthOf } from "../../domain/time/periods.ts";
 import { compareAll } from "../../stores/copy/compare.ts";
@@ -13,8 +18,15 @@ import { liftFence, setFence } from "../../stores/copy/write-fence.ts";
 import { isMoved } from "../../stores/mongo/commands.ts";
 import { CopyGone, renameCollection } from "../../stores/mongo/rename-collection.ts";
 import { changeMap } from "../../stores/routing/map-change.ts";
-import { DutyLost, type HeldDuty, ShardBusy, takeDuty } from "../lock/shard-lock.ts";
-import { begunAnew, type MoveDeps, MoveRefused, type MoveStep, paceOfComparing, refuseIfWrong } from "./migration.ts";
+import { LockLost, ShardBusy, type ShardLock, takeShardLock } from "../lock/shard-lock.ts";
+import {
+	type MoveDeps,
+	MoveRejected,
+	type MoveStep,
+	paceOfComparing,
+	rejectIfDifferent,
+	restartIfOplogLost,
+} from "./migration.ts";
 
 /**
  * Brings one shard's month from the service tier into the archive, while it is read and written. Cut off anywhere, it goes on when it is
@@ -29,41 +41,41 @@ export interface MonthWork {
 	fresh?: boolean;
 }
 
-/** One step at a time, each yielded when it is done. @throws {ShardBusy} {DutyLost} {MoveRefused}, and outages: then try again. */
+/** One step at a time, each yielded when it is done. @throws {ShardBusy} {LockLost} {MoveRejected}, and outages: then try again. */
 export async function* archiveMonth(deps: MoveDeps, work: MonthWork): AsyncGenerator<MoveStep, void, void> {
-	refuseYoung(work.month, deps.nowMs());
-	yield* begunAnew(deps, work, (own) => attempt(deps, own));
+	rejectYoung(work.month, deps.nowMs());
+	yield* restartIfOplogLost(deps, work, (own) => attempt(deps, own));
 }
 
 /**
  * Brings every month of the shard to its end whose archiving was cut off behind the switch, under a duty of another kind: a shard that
  * moves would take the source for its own.
  */
-export async function settleMonths(deps: MoveDeps, duty: HeldDuty): Promise<void> {
+export async function settleMonths(deps: MoveDeps, lock: ShardLock): Promise<void> {
 	// Its progress would be taken for that of whoever has the duty.
 	const silent = { ...deps, onProgress: () => undefined };
-	for (const [name, { away }] of Object.entries(shardPlace(duty.map, duty.shard).collections)) {
+	for (const [name, { retained }] of Object.entries(shardPlace(lock.map, lock.shard).collections)) {
 		const month = monthOfCollection(name);
-		if (month === null || away?.settled !== false) continue;
-		for await (const _ of new MonthMover(silent, duty, { month }).steps());
+		if (month === null || retained?.settled !== false) continue;
+		for await (const _ of new MonthMover(silent, lock, { month }).steps());
 	}
 }
 
 /** Whatever the plan says: what may still be written to stays. */
-export function refuseYoung(month: Month, nowMs: number): void {
+export function rejectYoung(month: Month, nowMs: number): void {
 	if (month >= monthOf(nowMs))
-		throw new MoveRefused("MONTH_TOO_YOUNG", `${month} is not over; it can be neither archived nor dropped`);
+		throw new MoveRejected("MONTH_TOO_YOUNG", `${month} is not over; it can be neither archived nor dropped`);
 }
 
 async function* attempt(deps: MoveDeps, work: MonthWork): AsyncGenerator<MoveStep, void, void> {
-	const duty = await takeDuty(deps, work.shard, { kind: "archive", run: work.run });
-	if (duty === null) throw new ShardBusy(work.shard);
-	const mover = new MonthMover(deps, duty, work);
+	const lock = await takeShardLock(deps, work.shard, { kind: "archive", run: work.run });
+	if (lock === null) throw new ShardBusy(work.shard);
+	const mover = new MonthMover(deps, lock, work);
 	try {
 		yield* mover.steps();
 	} catch (error) {
 		// Another has taken over, and what this process knew has another name.
-		throw isMoved(error) || error instanceof CopyGone ? new DutyLost(work.shard) : error;
+		throw isMoved(error) || error instanceof CopyGone ? new LockLost(work.shard) : error;
 	} finally {
 		await mover.leave();
 	}
@@ -78,34 +90,34 @@ interface Earlier {
 
 class MonthMover {
 	readonly #deps: MoveDeps;
-	readonly #duty: HeldDuty;
+	readonly #lock: ShardLock;
 	readonly #month: Month;
 	readonly #name: string;
 	readonly #fresh: boolean;
 	#copy: MonthCopy | null = null;
 
-	constructor(deps: MoveDeps, duty: HeldDuty, { month, fresh = false }: Pick<MonthWork, "month" | "fresh">) {
+	constructor(deps: MoveDeps, lock: ShardLock, { month, fresh = false }: Pick<MonthWork, "month" | "fresh">) {
 		this.#deps = deps;
-		this.#duty = duty;
+		this.#lock = lock;
 		this.#month = month;
 		this.#name = alarmsOf(month);
 		this.#fresh = fresh;
 	}
 
 	async *steps(): AsyncGenerator<MoveStep, void, void> {
-		const place = this.#duty.place(this.#name);
+		const place = this.#lock.place(this.#name);
 		if (place === null)
-			throw new MoveRefused("MONTH_UNKNOWN", `the map knows no ${this.#name} of shard ${this.#duty.shard}`);
+			throw new MoveRejected("MONTH_UNKNOWN", `the map knows no ${this.#name} of shard ${this.#lock.shard}`);
 		if (place.tier === "dropped")
-			throw new MoveRefused("MONTH_DROPPED", `${this.#name} of shard ${this.#duty.shard} is being dropped`);
+			throw new MoveRejected("MONTH_DROPPED", `${this.#name} of shard ${this.#lock.shard} is being dropped`);
 		if (place.tier !== "archive") yield* this.#bring(place);
-		else if (place.away?.settled === false) yield* this.#goOnSettling(place);
+		else if (place.retained?.settled === false) yield* this.#goOnSettling(place);
 	}
 
 	async *#bring(place: CollectionPlace): AsyncGenerator<MoveStep, void, void> {
 		const earlier = await this.#lookBack();
 		// The shard is ours, says the map: what was found is nobody else's, now or later.
-		await this.#duty.setPlace(this.#name, { tier: "moving", uuid: place.uuid });
+		await this.#lock.setPlace(this.#name, { tier: "moving", uuid: place.uuid });
 		const source = this.#source();
 		const copy = await this.#begin(source, earlier);
 		yield "taken";
@@ -113,14 +125,14 @@ class MonthMover {
 		yield "copied";
 		await copy.catchUp();
 		yield "caught up";
-		refuseIfWrong(await copy.verify(), this.#duty.shard);
+		rejectIfDifferent(await copy.verify(), this.#lock.shard);
 		await copy.catchUp();
 		yield "verified";
-		this.#duty.mustHold();
+		this.#lock.mustHold();
 		await setFence(this.#deps.clusters, source);
 		yield "fenced";
 		await copy.catchUpOnce();
-		refuseIfWrong(await copy.verifyChanged(), this.#duty.shard);
+		rejectIfDifferent(await copy.verifyChanged(), this.#lock.shard);
 		yield "drained";
 		yield* this.#switch(source, copy);
 	}
@@ -128,27 +140,27 @@ class MonthMover {
 	async *#switch(source: Target, copy: MonthCopy): AsyncGenerator<MoveStep, void, void> {
 		const { uuid, cluster } = await copy.finish();
 		const since = new Date(this.#deps.nowMs()).toISOString();
-		const away = { uuid: source.uuid, since, settled: false };
-		await this.#duty.setPlace(this.#name, { tier: "archive", uuid, cluster, away });
+		const retained = { uuid: source.uuid, since, settled: false };
+		await this.#lock.setPlace(this.#name, { tier: "archive", uuid, cluster, retained });
 		yield "switched";
-		await this.#renameAway(source.uuid);
+		await this.#renameRetained(source.uuid);
 		yield "renamed";
-		await copy.settle(() => this.#away(source.uuid));
+		await copy.settle(() => this.#retained(source.uuid));
 		await this.#markSettled();
 		yield "settled";
 	}
 
 	/** Cut off after the switch: what the fence should have kept off is found by comparing everything. */
-	async *#goOnSettling({ away }: CollectionPlace): AsyncGenerator<MoveStep, void, void> {
-		const { uuid = "" } = away ?? {};
-		await this.#renameAway(uuid);
+	async *#goOnSettling({ retained }: CollectionPlace): AsyncGenerator<MoveStep, void, void> {
+		const { uuid = "" } = retained ?? {};
+		await this.#renameRetained(uuid);
 		yield "renamed";
 		const { clusters } = this.#deps;
-		const sides: [Target, Target] = [this.#away(uuid), this.#target()];
+		const sides: [Target, Target] = [this.#retained(uuid), this.#target()];
 		const compare = () => compareAll(clusters, sides, paceOfComparing(this.#deps));
 		for (let { different } = await compare(); different.length > 0; { different } = await compare()) {
 			// Nobody writes to the archive: the source is right.
-			await recopy({ clusters, mustHold: () => this.#duty.mustHold() }, ...sides, different);
+			await recopy({ clusters, mustHold: () => this.#lock.mustHold() }, ...sides, different);
 		}
 		await this.#markSettled();
 		yield "settled";
@@ -159,11 +171,11 @@ class MonthMover {
 		await this.#copy?.close();
 		try {
 			if (await this.#isToBeFreed()) await liftFence(this.#deps.clusters, this.#source());
-			await this.#duty.release();
+			await this.#lock.release();
 		} catch (error) {
 			// The fence is lifted by any router, and the lease runs out.
-			this.#duty.abandon();
-			if (!(error instanceof DutyLost) && !isMoved(error)) this.#deps.onError(error);
+			this.#lock.abandon();
+			if (!(error instanceof LockLost) && !isMoved(error)) this.#deps.onError(error);
 		}
 	}
 
@@ -172,8 +184,8 @@ class MonthMover {
 	 * lost. Before the fence is lifted, so that nothing is written to a source that nobody reads.
 	 */
 	async #isToBeFreed(): Promise<boolean> {
-		this.#duty.mustHold();
-		const { shard, epoch } = this.#duty;
+		this.#lock.mustHold();
+		const { shard, epoch } = this.#lock;
 		const freed = await changeMap(this.#deps.clusters, (map) => {
 			const place = shardPlace(map, shard).collections[this.#name];
 			if (place?.tier !== "moving") return null;
@@ -188,7 +200,7 @@ class MonthMover {
 	async #lookBack(): Promise<Earlier> {
 		const { clusters } = this.#deps;
 		const { collection: _id, uuid: source } = this.#source();
-		const begun = await readMove(clusters, movesOf(this.#duty.map, this.#duty.shard), { _id, source });
+		const begun = await readMove(clusters, movesOf(this.#lock.map, this.#lock.shard), { _id, source });
 		const place = this.#place(begun);
 		return { place, left: await findLeftovers(place), begun: this.#fresh ? null : begun };
 	}
@@ -202,8 +214,8 @@ class MonthMover {
 			this.#deps.onProgress({ done, total: Math.max(total, done) });
 		};
 		const comparing = () => paceOfComparing(this.#deps);
-		const deps = { clusters, pace, comparing, onRows, mustHold: () => this.#duty.mustHold() };
-		const { shard, epoch, map } = this.#duty;
+		const deps = { clusters, pace, comparing, onRows, mustHold: () => this.#lock.mustHold() };
+		const { shard, epoch, map } = this.#lock;
 		const sides = { source, moves: movesOf(map, shard), epoch, ...earlier };
 		this.#copy = await MonthCopy.begin(deps, sides);
 		onRows(0);
@@ -213,42 +225,42 @@ class MonthMover {
 	/** Where an earlier attempt has begun; else shards are dealt over the archive clusters in turn. */
 	#place(begun: MoveRow | null): CopyPlace {
 		const { archive } = this.#deps.clusters;
-		const cluster = archive.get(begun?.to ?? "") ?? [...archive.values()][this.#duty.shard % archive.size];
+		const cluster = archive.get(begun?.to ?? "") ?? [...archive.values()][this.#lock.shard % archive.size];
 		if (cluster === undefined) throw new Error("there is no archive cluster");
-		return { cluster, shard: this.#duty.shard, month: this.#month };
+		return { cluster, shard: this.#lock.shard, month: this.#month };
 	}
 
 	#target(): Target {
-		const target = shardTarget(this.#duty.map, this.#duty.shard, this.#name);
+		const target = shardTarget(this.#lock.map, this.#lock.shard, this.#name);
 		if (target === null) throw new Error(`${this.#name} vanished from the map`);
 		return target;
 	}
 
 	/** Where the month was before it was archived. */
 	#source(): Target {
-		const { shard, map } = this.#duty;
+		const { shard, map } = this.#lock;
 		const { cluster, collections } = shardPlace(map, shard);
-		const { uuid = "", tier = "moving", away } = collections[this.#name] ?? {};
-		const at = { cluster: away?.cluster ?? cluster, database: shardDatabase(shard) };
-		return { ...at, collection: this.#name, uuid: away?.uuid ?? uuid, tier };
+		const { uuid = "", tier = "moving", retained } = collections[this.#name] ?? {};
+		const at = { cluster: retained?.cluster ?? cluster, database: shardDatabase(shard) };
+		return { ...at, collection: this.#name, uuid: retained?.uuid ?? uuid, tier };
 	}
 
-	#away(uuid: string): Target {
-		return { ...this.#source(), collection: awayOf(this.#month), uuid };
+	#retained(uuid: string): Target {
+		return { ...this.#source(), collection: retainedArchiveOf(this.#month), uuid };
 	}
 
 	/** With name and UUID, late commands of the service tier are answered 361 from here on. Renamed before is as good. */
-	async #renameAway(uuid: string): Promise<void> {
-		this.#duty.mustHold();
+	async #renameRetained(uuid: string): Promise<void> {
+		this.#lock.mustHold();
 		const { cluster, database } = this.#source();
 		const from = { name: this.#name, uuid };
-		await renameCollection(this.#deps.clusters.at(cluster), database, from, awayOf(this.#month));
+		await renameCollection(this.#deps.clusters.at(cluster), database, from, retainedArchiveOf(this.#month));
 	}
 
 	async #markSettled(): Promise<void> {
-		await endMove(this.#deps.clusters, movesOf(this.#duty.map, this.#duty.shard), this.#name);
-		const place = this.#duty.place(this.#name);
-		if (place?.away === undefined) return;
-		await this.#duty.setPlace(this.#name, { ...place, away: { ...place.away, settled: true } });
+		await endMove(this.#deps.clusters, movesOf(this.#lock.map, this.#lock.shard), this.#name);
+		const place = this.#lock.place(this.#name);
+		if (place?.retained === undefined) return;
+		await this.#lock.setPlace(this.#name, { ...place, retained: { ...place.retained, settled: true } });
 	}
 }

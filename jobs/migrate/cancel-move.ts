@@ -3,8 +3,8 @@ import { isOpen } from "../../domain/routing/clusters.ts";
 import { shardPlace } from "../../domain/routing/routing.ts";
 import { endMove, movesOf, readMove, WHOLE_SHARD } from "../../stores/copy/copy-progress.ts";
 import { dropIncoming, findOwnIncoming, type Incoming } from "../../stores/copy/shard-copy-collections.ts";
-import { isAway } from "../../stores/mongo/cluster.ts";
-import { type HeldDuty, ShardBusy, takeDuty } from "../lock/shard-lock.ts";
+import { isUnavailable } from "../../stores/mongo/cluster.ts";
+import { ShardBusy, type ShardLock, takeShardLock } from "../lock/shard-lock.ts";
 import type { MoveDeps } from "./migration.ts";
 import type { ShardMove } from "./move-shard.ts";
 
@@ -13,29 +13,29 @@ import type { ShardMove } from "./move-shard.ts";
  * names copies that are gone. False: the map was switched before, and the move is to be settled instead.
  */
 export async function* cancelMove(deps: MoveDeps, work: ShardMove): AsyncGenerator<string, boolean, void> {
-	const duty = await takeDuty(deps, work.shard, { kind: "move", run: work.run });
-	if (duty === null) throw new ShardBusy(work.shard);
+	const lock = await takeShardLock(deps, work.shard, { kind: "move", run: work.run });
+	if (lock === null) throw new ShardBusy(work.shard);
 	try {
-		if (shardPlace(duty.map, work.shard).cluster === work.to) return false;
+		if (shardPlace(lock.map, work.shard).cluster === work.to) return false;
 		yield "taken";
-		await dropCopies(deps, duty, work.to);
+		await dropCopies(deps, lock, work.to);
 		return true;
 	} finally {
 		// Where it cannot be given back, the lease runs out.
-		await duty.release().catch(() => duty.abandon());
+		await lock.release().catch(() => lock.abandon());
 	}
 }
 
 /** A cluster that is being retired and is silent would hold up its shard for ever; should it come back, the copies are named there. */
 function noneIfGone(map: RoutingMap, to: string): (error: unknown) => Incoming[] {
 	return (error) => {
-		if (isAway(error) && !isOpen(map, to)) return [];
+		if (isUnavailable(error) && !isOpen(map, to)) return [];
 		throw error;
 	};
 }
 
-async function dropCopies({ clusters }: MoveDeps, duty: HeldDuty, to: string): Promise<void> {
-	const { shard, map } = duty;
+async function dropCopies({ clusters }: MoveDeps, lock: ShardLock, to: string): Promise<void> {
+	const { shard, map } = lock;
 	const moves = movesOf(map, shard);
 	const row = await readMove(clusters, moves, { _id: WHOLE_SHARD, source: moves.uuid });
 	const cluster = clusters.service.get(to);
@@ -43,7 +43,7 @@ async function dropCopies({ clusters }: MoveDeps, duty: HeldDuty, to: string): P
 	const mayBeFinished = row?.to === to && row.finishing === true;
 	const place = cluster && { cluster, shard, mayBeFinished };
 	const left = place === undefined ? [] : await findOwnIncoming(place).catch(noneIfGone(map, to));
-	await duty.confirm();
+	await lock.confirm();
 	if (place !== undefined) await dropIncoming(place, left);
 	if (row?.to === to) await endMove(clusters, moves, WHOLE_SHARD);
 }

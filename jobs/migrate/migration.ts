@@ -2,11 +2,11 @@ import type { Run } from "../../contracts/archive.ts";
 import { showId } from "../../domain/alarms/ids.ts";
 import { FeedLost } from "../../stores/copy/change-feed.ts";
 import type { WrongRows } from "../../stores/copy/online-copy.ts";
-import type { DutyDeps } from "../lock/shard-lock.ts";
+import type { LockDeps } from "../lock/shard-lock.ts";
 
 /** What moving a month into the archive and moving a whole shard to another cluster have in common. */
 
-export interface MoveDeps extends DutyDeps {
+export interface MoveDeps extends LockDeps {
 	/** Waits until so many more rows may be read; throws to end the run. */
 	pace: (rows: number) => Promise<void>;
 	onProgress: (progress: Progress) => void;
@@ -33,7 +33,7 @@ export const MOVE_STEPS = [
 ] as const;
 export type MoveStep = (typeof MOVE_STEPS)[number];
 
-export type RefusalCode =
+export type RejectionCode =
 	| "CLUSTER_RETIRING"
 	| "CLUSTER_UNKNOWN"
 	| "COPY_DIFFERS"
@@ -46,17 +46,17 @@ export type RefusalCode =
 	| "TARGET_NOT_EMPTY";
 
 /** Not to be tried again by itself: somebody has to look. */
-export class MoveRefused extends Error {
-	override readonly name = "MoveRefused";
-	readonly code: RefusalCode;
-	constructor(code: RefusalCode, message: string) {
+export class MoveRejected extends Error {
+	override readonly name = "MoveRejected";
+	readonly code: RejectionCode;
+	constructor(code: RejectionCode, message: string) {
 		super(message);
 		this.code = code;
 	}
 }
 
 /** Goes through the steps; begins anew, without earlier copies, when the oplog no longer reaches back to their beginning. */
-export async function* begunAnew<W extends { fresh?: boolean }>(
+export async function* restartIfOplogLost<W extends { fresh?: boolean }>(
 	{ onError }: Pick<MoveDeps, "onError">,
 	work: W,
 	attempt: (work: W & { fresh: boolean }) => AsyncGenerator<MoveStep, void, void>,
@@ -81,12 +81,12 @@ export function paceOfComparing({ onProgress, pace }: Pick<MoveDeps, "onProgress
 	};
 }
 
-/** @throws {MoveRefused} naming some of the rows. */
-export function refuseIfWrong([wrong]: WrongRows[], shard: number): void {
+/** @throws {MoveRejected} naming some of the rows. */
+export function rejectIfDifferent([wrong]: WrongRows[], shard: number): void {
 	if (wrong === undefined) return;
 	const { collection, ids } = wrong;
 	const named = ids.slice(0, 5).map(showId).join(", ");
-	throw new MoveRefused(
+	throw new MoveRejected(
 		"COPY_DIFFERS",
 		`${ids.length} rows of the copy of ${collection}, shard ${shard}, differ from their source: ${named}; nothing was switched or dropped`,
 	);

@@ -3,12 +3,12 @@ import type { RoutingMap } from "../../contracts/routing.ts";
 import { ID_BYTES, idTimeMs } from "../../domain/alarms/ids.ts";
 import type { ArchiveFacts } from "../../domain/jobs/archive-plan.ts";
 import { alarmsOf } from "../../domain/routing/collection-catalog.ts";
-import { monthsHeld, shardTarget, type Target } from "../../domain/routing/routing.ts";
+import { monthsPresent, shardTarget, type Target } from "../../domain/routing/routing.ts";
 import type { ClockReading } from "../../domain/time/clock.ts";
 import { readClock } from "../../lib/clock-reading.ts";
 import { answerWithin } from "../../lib/timeout.ts";
-import { isArchiveAway } from "../../stores/mongo/archive-breaker.ts";
-import { answered, isAway } from "../../stores/mongo/cluster.ts";
+import { isArchiveUnavailable } from "../../stores/mongo/archive-breaker.ts";
+import { answered, isUnavailable } from "../../stores/mongo/cluster.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
 import { findIn, isMoved } from "../../stores/mongo/commands.ts";
 import { readLowWatermark } from "../../stores/routing/low-watermark.ts";
@@ -57,14 +57,14 @@ async function newestStored(clusters: Clusters, map: RoutingMap): Promise<number
 	);
 	const asked = await Promise.allSettled(newest);
 	const silent = asked.filter((one) => one.status === "rejected").map(({ reason }) => reason);
-	const wrong = silent.find((error) => !isAway(error) && !isArchiveAway(error) && !isMoved(error));
+	const wrong = silent.find((error) => !isUnavailable(error) && !isArchiveUnavailable(error) && !isMoved(error));
 	if (wrong !== undefined || silent.length === asked.length) throw wrong ?? silent[0];
 	return latest(asked.filter((one) => one.status === "fulfilled").map(({ value }) => value));
 }
 
 /** In the newest month of the shard that has any: those that were made ahead are empty, or hold what is for later. */
 async function newestOfShard(clusters: Clusters, map: RoutingMap, shard: number): Promise<number | null> {
-	for (const month of monthsHeld(map, shard)) {
+	for (const month of monthsPresent(map, shard)) {
 		const target = shardTarget(map, shard, alarmsOf(month));
 		const foundMs = target === null ? null : await newestIn(clusters, target, placesIn(shard, map.shards.length));
 		if (foundMs !== null) return foundMs;

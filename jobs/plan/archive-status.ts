@@ -1,7 +1,7 @@
 import type { MonthState } from "../../contracts/archive.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { alarmsOf } from "../../domain/routing/collection-catalog.ts";
-import { monthsHeld, shardTarget, type Target } from "../../domain/routing/routing.ts";
+import { monthsPresent, shardTarget, type Target } from "../../domain/routing/routing.ts";
 import { shardsByTier } from "../../domain/routing/tiers.ts";
 import { answerWithin } from "../../lib/timeout.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
@@ -37,7 +37,7 @@ export async function monthStates(
 
 function targetsOf(map: RoutingMap): Target[] {
 	return map.shards.flatMap((_, shard) =>
-		monthsHeld(map, shard).flatMap((month) => shardTarget(map, shard, alarmsOf(month)) ?? []),
+		monthsPresent(map, shard).flatMap((month) => shardTarget(map, shard, alarmsOf(month)) ?? []),
 	);
 }
 

@@ -1,11 +1,11 @@
 import type { RebalancePlan } from "../../contracts/shards.ts";
-import { META_DATABASE, META_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { META_CATALOG, META_DATABASE } from "../../domain/routing/collection-catalog.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
 import { MAJORITY } from "../../stores/mongo/write-concern.ts";
 
 /** Plans that were shown of late: whoever confirms one gets the moves that he has seen, whatever the load is by then. */
 
-const COLLECTION = META_HOLDINGS.plans.kind;
+const COLLECTION = META_CATALOG.plans.kind;
 /** Long enough to look, to ask a colleague, and to confirm. */
 export const SHOWN_MINUTES = 15;
 

@@ -36,11 +36,11 @@ export async function shardsState({ clusters, runs, nowMs }: ShardStateDeps, map
 }
 
 function stateOf(map: RoutingMap, shard: number, size: ShardSize | undefined, moves: Run[]): ShardState {
-	const { cluster, duty = null, left = [] } = map.shards[shard] as RoutingMap["shards"][number];
+	const { cluster, lock = null, retained = [] } = map.shards[shard] as RoutingMap["shards"][number];
 	const move = moveShown(moves.filter((run) => run.shard === shard));
 	const { rows = null, bytes = null, perSecond = null } = size ?? {};
 	const shown = move === null ? null : { ...move, leftMs: timeLeftMs(move) };
-	return { shard, cluster, rows, bytes, perSecond, duty, left, move: shown };
+	return { shard, cluster, rows, bytes, perSecond, lock, retained, move: shown };
 }
 
 function clusterStates(map: RoutingMap, shards: ShardState[]): ShardsState["clusters"] {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { AuditProgress, AuditReport } from "../../contracts/audit.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { ID_BYTES, shardOf } from "../../domain/alarms/ids.ts";
-import { IdSieve } from "../../domain/jobs/bloom-filter.ts";
+import { BloomFilter } from "../../domain/jobs/bloom-filter.ts";
 import {
 	accountsByEpoch,
 	dayBefore,
@@ -252,15 +252,16 @@ type Candidates = Map<string, Set<string>>;
 /** Finds ids that may stand in two batches, in memory that does not grow with the ledger. */
 class TwiceBook {
 	readonly candidates: Candidates = new Map();
-	readonly #sieve: IdSieve;
+	readonly #bloomFilter: BloomFilter;
 
 	constructor(idsExpected: number) {
-		this.#sieve = new IdSieve(idsExpected);
+		this.#bloomFilter = new BloomFilter(idsExpected);
 	}
 
 	see({ ids }: SweptBatch): void {
 		for (const id of ids)
-			if (this.#sieve.add(id) && this.candidates.size < MOST_CANDIDATES) this.candidates.set(keyOf(id), new Set());
+			if (this.#bloomFilter.add(id) && this.candidates.size < MOST_CANDIDATES)
+				this.candidates.set(keyOf(id), new Set());
 	}
 }
 

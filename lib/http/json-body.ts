@@ -43,14 +43,14 @@ function toObject(bytes: Buffer): Record<string, unknown> {
 	const value = parse(bytes);
 	if (typeof value !== "object" || value === null || Array.isArray(value))
 		throw new Fault("BROKEN_JSON", "The body must be a JSON object.");
-	refuseDeep(value);
+	rejectDeep(value);
 	return value as Record<string, unknown>;
 }
 
 /** Deeper than any field may be: what descends into it (validators, serializers) would overflow the stack. */
 const MOST_DEPTH = 32;
 
-function refuseDeep(value: object): void {
+function rejectDeep(value: object): void {
 	if (isDeeper(value, MOST_DEPTH)) throw new Fault("BROKEN_JSON", `The body is nested more than ${MOST_DEPTH} deep.`);
 }
 

@@ -36,7 +36,7 @@ export function metricsOf(broker: ServiceBroker): Metrics {
 export class Metrics {
 	readonly #registry = new Registry();
 	readonly #accepted: Counter<"lane" | "via">;
-	readonly #refused: Counter<"lane" | "code">;
+	readonly #rejected: Counter<"lane" | "code">;
 	readonly #stored: Counter<"lane" | "outcome">;
 	#moved: Counter | null = null;
 
@@ -50,8 +50,8 @@ export class Metrics {
 			labelNames: ["lane", "via"],
 			registers,
 		});
-		this.#refused = new Counter({
-			name: "alarm_refused_total",
+		this.#rejected = new Counter({
+			name: "alarm_rejected_total",
 			help: "Alarms not accepted, or not known to be, by the error's code.",
 			labelNames: ["lane", "code"],
 			registers,
@@ -68,8 +68,8 @@ export class Metrics {
 		if (count > 0) this.#accepted.inc({ lane, via }, count);
 	}
 
-	refused(lane: Lane, code: ErrorCode, count = 1): void {
-		this.#refused.inc({ lane, code }, count);
+	rejected(lane: Lane, code: ErrorCode, count = 1): void {
+		this.#rejected.inc({ lane, code }, count);
 	}
 
 	stored(lane: Lane, outcome: string, count: number): void {

@@ -7,7 +7,7 @@ import { type Metrics, metricsOf } from "./metrics.ts";
 type Next = (ctx: Context<unknown>) => Promise<unknown>;
 
 /** Counts creations that were not accepted: here every refusal passes, also that of a stranger or of a field that does not exist. */
-export function refusalCounts(): Middleware {
+export function rejectionCounts(): Middleware {
 	return {
 		name: "refusal-counts",
 		localAction(this: ServiceBroker, next: Next, action: { name: string }) {
@@ -20,7 +20,7 @@ export function refusalCounts(): Middleware {
 function countSingle(next: Next, metrics: Metrics): Next {
 	return (ctx) =>
 		next(ctx).catch((error: unknown) => {
-			metrics.refused(laneOf(ctx.params, "realtime"), codeOf(error));
+			metrics.rejected(laneOf(ctx.params, "realtime"), codeOf(error));
 			throw error;
 		});
 }
@@ -33,7 +33,7 @@ function countBulk(next: Next, metrics: Metrics): Next {
 			if (answer.rejected > 0) countItems(metrics, (ctx.params as { alarms: unknown[] }).alarms, answer);
 			return answer;
 		} catch (error) {
-			metrics.refused("bulk", codeOf(error));
+			metrics.rejected("bulk", codeOf(error));
 			throw error;
 		}
 	};
@@ -43,7 +43,7 @@ function countItems(metrics: Metrics, alarms: unknown[], { items }: BulkAnswer):
 	items.forEach((item, at) => {
 		if (!("error" in item)) return;
 		const { code } = item.error;
-		metrics.refused(laneOf(alarms[at], "bulk"), isErrorCode(code) ? code : "INTERNAL");
+		metrics.rejected(laneOf(alarms[at], "bulk"), isErrorCode(code) ? code : "INTERNAL");
 	});
 }
 

@@ -4,7 +4,7 @@ import type { Middleware, ServiceBroker } from "moleculer";
  * The stock broker waits for the transporter for ever before it starts any service. This middleware waits a moment, then lets the
  * services start, and joins the bus whenever it comes: an edge that restarts while NATS is down must serve.
  */
-const PATIENCE_MS = 2_000;
+const TIMEOUT_MS = 2_000;
 
 interface Transit {
 	connect(): Promise<void>;
@@ -19,7 +19,7 @@ export function backgroundBus(): Middleware {
 			const connect = transit.connect.bind(transit);
 			transit.connect = () => {
 				const connected = connect().then(() => announce(broker));
-				return Promise.race([connected, patience()]);
+				return Promise.race([connected, breaker()]);
 			};
 		},
 	} as Middleware;
@@ -31,8 +31,8 @@ function announce(broker: ServiceBroker): void {
 	if ((broker as unknown as { started: boolean }).started) void registry.discoverer.sendLocalNodeInfo();
 }
 
-function patience(): Promise<void> {
+function breaker(): Promise<void> {
 	return new Promise((resolve) => {
-		setTimeout(resolve, PATIENCE_MS).unref();
+		setTimeout(resolve, TIMEOUT_MS).unref();
 	});
 }

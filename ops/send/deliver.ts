@@ -15,12 +15,12 @@ export interface Sending {
 }
 
 /** A service that takes nothing for so long is not busy, it is broken: the lines in hand are then given up. */
-const PATIENCE_MS = 120_000;
+const TIMEOUT_MS = 120_000;
 
 /** Posts every line, and comes back when each has its verdict. */
 export async function deliverAll(sending: Sending, lines: AsyncIterable<Line>): Promise<void> {
 	const groups = inGroups(validOnly(lines, sending.book), Math.max(1, sending.bulk));
-	await inParallel(groups, sending.concurrency, (group) => deliver(sending, group, Date.now() + PATIENCE_MS));
+	await inParallel(groups, sending.concurrency, (group) => deliver(sending, group, Date.now() + TIMEOUT_MS));
 }
 
 async function* validOnly(lines: AsyncIterable<Line>, book: Reconciliation): AsyncGenerator<Line> {

@@ -4,10 +4,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 export async function inParallel<T>(
 	things: AsyncIterator<T> | Iterator<T>,
 	concurrency: number,
-	deed: (thing: T) => Promise<void>,
+	work: (thing: T) => Promise<void>,
 ): Promise<void> {
 	const hand = async () => {
-		for (let next = await things.next(); !next.done; next = await things.next()) await deed(next.value);
+		for (let next = await things.next(); !next.done; next = await things.next()) await work(next.value);
 	};
 	await Promise.all(Array.from({ length: concurrency }, hand));
 }

@@ -7,7 +7,7 @@ export type Reply =
 	| { kind: "none"; reached: boolean; cause: string };
 
 /** Why an alarm was not accepted, in the service's words where it has answered. */
-export interface Refusal {
+export interface Rejection {
 	code: string;
 	message: string;
 	faults?: FieldFault[];
@@ -16,9 +16,9 @@ export interface Refusal {
 /** What a reply means for one line. Only `retry` may be sent again: for all others it has been decided, or could double. */
 export type LineVerdict =
 	| { kind: "accepted"; id: string }
-	| { kind: "rejected"; refusal: Refusal }
-	| { kind: "unknown"; refusal: Refusal; ids: string[]; pauseMs: number }
-	| { kind: "retry"; refusal: Refusal; pauseMs: number };
+	| { kind: "rejected"; rejection: Rejection }
+	| { kind: "unknown"; rejection: Rejection; ids: string[]; pauseMs: number }
+	| { kind: "retry"; rejection: Rejection; pauseMs: number };
 
 /** What has become of an id; the last two are no end. */
 export type Fate = Ending | "pending" | "unanswered";
@@ -64,8 +64,8 @@ export function mustHalve(reply: Reply, count: number): boolean {
 }
 
 /** The end of a line that was refused for the moment, again and again: nothing of it has been accepted. */
-export function giveUp({ refusal }: { refusal: Refusal }): LineVerdict & { kind: "rejected" } {
-	return { kind: "rejected", refusal };
+export function giveUp({ rejection }: { rejection: Rejection }): LineVerdict & { kind: "rejected" } {
+	return { kind: "rejected", rejection };
 }
 
 /** What GET /v1/alarms/{id}/status says. Only the service's own "unknown" means missing, not a proxy's 404. */
@@ -94,7 +94,7 @@ function objectOf(body: unknown): object {
 
 const UNREADABLE: LineVerdict = {
 	kind: "unknown",
-	refusal: { code: "UNREADABLE_ANSWER", message: "The answer says neither an id nor a refusal." },
+	rejection: { code: "UNREADABLE_ANSWER", message: "The answer says neither an id nor a refusal." },
 	ids: [],
 	pauseMs: 0,
 };
@@ -113,14 +113,14 @@ function judgeItem(item: unknown): LineVerdict {
 
 function judgeProblem(body: unknown, status: number, retryAfterS = PAUSE_UNTOLD_S): LineVerdict {
 	const problem = objectOf(body) as Problem;
-	const refusal = refusalOf(problem, status);
+	const rejection = rejectionOf(problem, status);
 	const pauseMs = Math.min(Math.max(retryAfterS, PAUSE_SHORTEST_S), PAUSE_LONGEST_S) * 1_000;
-	if (status === 429 || refusal.code === "OVERLOADED") return { kind: "retry", refusal, pauseMs };
-	if (status >= 400 && status < 500) return { kind: "rejected", refusal };
-	return { kind: "unknown", refusal, ids: problem.ids ?? [], pauseMs };
+	if (status === 429 || rejection.code === "OVERLOADED") return { kind: "retry", rejection, pauseMs };
+	if (status >= 400 && status < 500) return { kind: "rejected", rejection };
+	return { kind: "unknown", rejection, ids: problem.ids ?? [], pauseMs };
 }
 
-function refusalOf({ code, detail, message, faults }: Problem, status: number): Refusal {
+function rejectionOf({ code, detail, message, faults }: Problem, status: number): Rejection {
 	return {
 		code: typeof code === "string" ? code : `HTTP_${status}`,
 		message: String(detail ?? message ?? `answered with status ${status}`),
@@ -131,8 +131,8 @@ function refusalOf({ code, detail, message, faults }: Problem, status: number): 
 /** A request that never left cannot double; one that may have arrived could. */
 function judgeSilence({ reached, cause }: { reached: boolean; cause: string }): LineVerdict {
 	const pauseMs = PAUSE_UNTOLD_S * 1_000;
-	if (!reached) return { kind: "retry", refusal: { code: "NOT_CONNECTED", message: cause }, pauseMs };
-	return { kind: "unknown", refusal: { code: "NO_ANSWER", message: cause }, ids: [], pauseMs };
+	if (!reached) return { kind: "retry", rejection: { code: "NOT_CONNECTED", message: cause }, pauseMs };
+	return { kind: "unknown", rejection: { code: "NO_ANSWER", message: cause }, ids: [], pauseMs };
 }
 
 /** Ids of a problem with the whole request: in order where there is one for each line, else all with the first line. */

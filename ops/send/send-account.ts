@@ -1,4 +1,4 @@
-import { ENDINGS, type Ending, type Fate, type LineVerdict, type Refusal } from "./replies.ts";
+import { ENDINGS, type Ending, type Fate, type LineVerdict, type Rejection } from "./replies.ts";
 
 /** The account of one sending: what was sent, what was accepted, and what has become of each accepted id. */
 
@@ -23,7 +23,7 @@ export interface Account extends Fates {
 	complaints: Complaint[];
 }
 
-export interface Complaint extends Refusal {
+export interface Complaint extends Rejection {
 	line: number;
 	what: "invalid" | "rejected" | "unknown" | "failed" | "missing" | "duplicate id";
 	id?: string;
@@ -77,13 +77,13 @@ export class Reconciliation {
 		this.#account.sent++;
 		this.#account[verdict.kind]++;
 		if (verdict.kind === "accepted") this.#noteId(verdict.id, line, false);
-		else this.#complain({ ...verdict.refusal, what: verdict.kind, line });
-		if (verdict.kind === "rejected") addOne(this.#account.rejectedByCode, verdict.refusal.code);
+		else this.#complain({ ...verdict.rejection, what: verdict.kind, line });
+		if (verdict.kind === "rejected") addOne(this.#account.rejectedByCode, verdict.rejection.code);
 		if (verdict.kind === "unknown") for (const id of verdict.ids) this.#noteId(id, line, true);
 	}
 
 	/** What the service says of an open id. */
-	noteFate(id: string, fate: Fate, why: Refusal = { code: "", message: "" }): void {
+	noteFate(id: string, fate: Fate, why: Rejection = { code: "", message: "" }): void {
 		const open = this.#open.get(id);
 		if (open === undefined) return;
 		if (fate === "pending" || fate === "unanswered") {

@@ -1,5 +1,5 @@
 import { inParallel, pause } from "./parallel.ts";
-import { judgeStatus, type Refusal, type Reply } from "./replies.ts";
+import { judgeStatus, type Rejection, type Reply } from "./replies.ts";
 import type { RestApi } from "./rest.ts";
 import type { Reconciliation } from "./send-account.ts";
 
@@ -37,14 +37,14 @@ async function askRound({ api, book, concurrency, signal }: Asking): Promise<voi
 }
 
 /** The service's own words on a failure. */
-function whyOf(reply: Reply): Refusal {
+function whyOf(reply: Reply): Rejection {
 	const { why, code = "", detail = "" } = (reply.kind === "answer" ? (reply.body ?? {}) : {}) as Told;
 	return why ?? { code, message: detail };
 }
 
 /** A status, or a problem+json. */
 interface Told {
-	why?: Refusal;
+	why?: Rejection;
 	code?: string;
 	detail?: string;
 }

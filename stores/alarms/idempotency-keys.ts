@@ -15,8 +15,8 @@ import {
 } from "../../domain/alarms/idempotency.ts";
 import { idTimeMs, shardOf } from "../../domain/alarms/ids.ts";
 import { isTombstone, type Slot } from "../../domain/alarms/rows.ts";
-import { buried, type Decision } from "../../domain/alarms/triage.ts";
-import { insertVerdicts, type Verdict } from "../../domain/alarms/write-results.ts";
+import { type Decision, markFailed } from "../../domain/alarms/triage.ts";
+import { insertResults, type WriteResult } from "../../domain/alarms/write-results.ts";
 import { keyDayIsComing, keysOf } from "../../domain/routing/collection-catalog.ts";
 import {
 	isArchived,
@@ -27,11 +27,11 @@ import {
 	type Target,
 } from "../../domain/routing/routing.ts";
 import { addDays, monthOf } from "../../domain/time/periods.ts";
-import { isArchiveAway } from "../mongo/archive-breaker.ts";
-import { isAway } from "../mongo/cluster.ts";
+import { isArchiveUnavailable } from "../mongo/archive-breaker.ts";
+import { isUnavailable } from "../mongo/cluster.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { findIn, insertInto, isMoved, toBuffer, updateAll } from "../mongo/commands.ts";
-import type { HeldDocument } from "../routing/cached-document.ts";
+import type { CachedDocument } from "../routing/cached-document.ts";
 
 /**
  * Claims the idempotency keys of alarms before their slots are filled. Everything that is decided here is read off rows and slots that
@@ -47,7 +47,7 @@ import type { HeldDocument } from "../routing/cached-document.ts";
 
 export interface KeyDeps {
 	clusters: Clusters;
-	routing: HeldDocument<RoutingMap>;
+	routing: CachedDocument<RoutingMap>;
 	nowMs: () => number;
 	/** Hears of errors that are neither an outage nor a moved collection. */
 	onError: (error: unknown) => void;
@@ -68,7 +68,7 @@ export async function claimKeys(deps: KeyDeps, decisions: Decision[]): Promise<{
 		const steps = keySteps(deps, claims, held);
 		while (!(await steps.next()).done);
 	} catch (error) {
-		if (isAway(error)) throw error;
+		if (isUnavailable(error)) throw error;
 		for (const { decision } of claims) held.set(decision, "its idempotency key could not be claimed");
 		if (isMoved(error)) await deps.routing.reload().catch(deps.onError);
 		else deps.onError(error);
@@ -85,7 +85,7 @@ export function claimsOf({ nowMs }: Pick<KeyDeps, "nowMs">, decisions: Decision[
 			if (claim !== null) claims.push({ decision, ...claim });
 		} catch (error) {
 			if (!(error instanceof RangeError)) throw error;
-			decision.slot = buried(decision, "STORE_REFUSED", nowMs()).slot;
+			decision.slot = markFailed(decision, "STORE_REJECTED", nowMs()).slot;
 		}
 	}
 	return claims;
@@ -126,30 +126,30 @@ async function holdOnDay(work: Work, day: string, claims: Claim[]): Promise<Clai
 	if (target === null) return closedOrComing(work, day, claims);
 	// Stable: of two with one key in the same round the first that came holds it.
 	claims.sort((one, other) => one.row._id.compare(other.row._id));
-	const verdicts = await insertRows(
+	const results = await insertRows(
 		work,
 		target,
 		claims.map(({ row }) => row),
 	);
-	const taken = claims.filter((_, at) => verdicts[at] === "taken");
-	const ours = await oursAmong(work, target, taken);
-	for (const [at, { decision }] of claims.entries()) hold(work, decision, verdicts[at]);
-	return claims.filter((claim, at) => verdicts[at] === "stored" || ours.has(claim));
+	const duplicates = claims.filter((_, at) => results[at] === "duplicate");
+	const ours = await oursAmong(work, target, duplicates);
+	for (const [at, { decision }] of claims.entries()) hold(work, decision, results[at]);
+	return claims.filter((claim, at) => results[at] === "stored" || ours.has(claim));
 }
 
-async function insertRows({ deps }: Work, target: Target, rows: (KeyRow | Slot)[]): Promise<Verdict[]> {
-	return insertVerdicts(await insertInto(deps.clusters, target, rows as unknown as Document[]), rows.length);
+async function insertRows({ deps }: Work, target: Target, rows: (KeyRow | Slot)[]): Promise<WriteResult[]> {
+	return insertResults(await insertInto(deps.clusters, target, rows as unknown as Document[]), rows.length);
 }
 
-function hold({ held }: Work, decision: Decision, verdict: Verdict | undefined): void {
-	if (verdict !== "stored" && verdict !== "taken") held.set(decision, `its shard's keys answered: ${verdict}`);
+function hold({ held }: Work, decision: Decision, result: WriteResult | undefined): void {
+	if (result !== "stored" && result !== "duplicate") held.set(decision, `its shard's keys answered: ${result}`);
 }
 
 /** Of claims whose row was there: those that hold their key by an earlier delivery. The others have lost. */
-async function oursAmong(work: Work, target: Target, taken: Claim[]): Promise<Set<Claim>> {
+async function oursAmong(work: Work, target: Target, duplicates: Claim[]): Promise<Set<Claim>> {
 	const ours = new Set<Claim>();
-	const standing = await rowsIn(work, target, taken);
-	for (const claim of taken) {
+	const standing = await rowsIn(work, target, duplicates);
+	for (const claim of duplicates) {
 		const row = standing.get(nameOf(claim.row));
 		if (row === undefined) work.held.set(claim.decision, "its key's row is not known");
 		else if (!lose(work, claim, lossOnOwnDay(claim.row, row))) ours.add(claim);
@@ -170,7 +170,7 @@ async function closedOrComing({ deps, map, shard, held }: Work, day: string, cla
 	if (isComing) await deps.routing.reload().catch(() => undefined);
 	for (const { decision } of claims) {
 		if (isComing) held.set(decision, "the keys of its day have no collection yet");
-		else decision.slot = buried(decision, "KEY_DAY_CLOSED", nowMs).slot;
+		else decision.slot = markFailed(decision, "KEY_DAY_CLOSED", nowMs).slot;
 	}
 	return [];
 }
@@ -269,7 +269,7 @@ async function meetInArchive(work: Work, target: Target, meetings: ClaimedMeetin
 		}));
 	} catch (error) {
 		// Of these alone: the shard's own cluster may be well.
-		if (isArchiveAway(error)) return holdAll(work, meetings, "its rival's archive does not answer");
+		if (isArchiveUnavailable(error)) return holdAll(work, meetings, "its rival's archive does not answer");
 		throw error;
 	}
 }
@@ -278,14 +278,14 @@ async function meetInSlots(work: Work, target: Target, meetings: ClaimedMeeting[
 	const nowMs = work.deps.nowMs();
 	meetings.sort((one, other) => one.loser.row.alarm.compare(other.loser.row.alarm));
 	const slots = meetings.map((meeting) => tombstoneOf(meeting, meeting.claim.producer, nowMs));
-	const verdicts = await insertRows(work, target, slots);
-	const taken = slots.filter((_, at) => verdicts[at] === "taken").map(({ _id }) => _id);
-	const found = await slotsIn(work, target, taken);
+	const results = await insertRows(work, target, slots);
+	const duplicates = slots.filter((_, at) => results[at] === "duplicate").map(({ _id }) => _id);
+	const found = await slotsIn(work, target, duplicates);
 	return meetings.flatMap((meeting, at) => {
-		const own = verdicts[at] === "stored" ? slots[at] : undefined;
+		const own = results[at] === "stored" ? slots[at] : undefined;
 		const standing = own ?? found.get(meeting.loser.row.alarm.toString("latin1"));
 		if (standing !== undefined) return [{ meeting, standing }];
-		work.held.set(meeting.claim.decision, `its rival's slot answered: ${verdicts[at]}`);
+		work.held.set(meeting.claim.decision, `its rival's slot answered: ${results[at]}`);
 		return [];
 	});
 }

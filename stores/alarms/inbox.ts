@@ -14,9 +14,9 @@ import {
 } from "../../domain/alarms/paging.ts";
 import { categoriesAhead, NOTHING_READ, type ReadState } from "../../domain/alarms/read-state.ts";
 import type { AlarmRow, FailureRow, Slot } from "../../domain/alarms/rows.ts";
-import { alarmsOf, monthOfCollection, SHARD_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
-import { isArchived, monthsHeld, shardTarget, slotOf, type Target } from "../../domain/routing/routing.ts";
-import { archiveAway, isArchiveAway } from "../mongo/archive-breaker.ts";
+import { alarmsOf, monthOfCollection, SHARD_CATALOG } from "../../domain/routing/collection-catalog.ts";
+import { isArchived, monthsPresent, shardTarget, slotOf, type Target } from "../../domain/routing/routing.ts";
+import { archiveUnavailable, isArchiveUnavailable } from "../mongo/archive-breaker.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { aggregateIn, findIn, updateOne } from "../mongo/commands.ts";
 import { loadReadState, toReadState, type UserRow, userFilter, userTarget } from "./user-state.ts";
@@ -26,7 +26,7 @@ import { loadReadState, toReadState, type UserRow, userFilter, userTarget } from
 /** The months of a customer's shard that overlap a stretch of time, newest first. */
 export function targetsFor(map: RoutingMap, userId: string, fromMs: number, toMs: number): Target[] {
 	const shard = shardOf(userHash(userId), map.shards.length);
-	return monthsInside(monthsHeld(map, shard), fromMs, toMs)
+	return monthsInside(monthsPresent(map, shard), fromMs, toMs)
 		.map((month) => shardTarget(map, shard, alarmsOf(month)))
 		.filter((target) => target !== null);
 }
@@ -115,7 +115,7 @@ async function scanMonth(
 function addChunk(draft: Draft, chunk: Chunk, target: Target, request: PageRequest, state: ReadState): Draft {
 	if (chunk !== null) return extend(draft, chunk, request, state);
 	const ended = endBefore(monthOfCollection(target.collection) ?? "", draft, request);
-	if (ended === null) throw archiveAway(target.cluster);
+	if (ended === null) throw archiveUnavailable(target.cluster);
 	return ended;
 }
 
@@ -123,7 +123,7 @@ async function findChunk(clusters: Clusters, target: Target, request: PageReques
 	try {
 		return await findRows(clusters, target, pageRange(request), request.userId, limit);
 	} catch (error) {
-		if (isArchiveAway(error)) return null;
+		if (isArchiveUnavailable(error)) return null;
 		throw error;
 	}
 }
@@ -173,7 +173,7 @@ export async function findSlot(clusters: Clusters, map: RoutingMap, id: Buffer):
 
 /** What the failures say of an id that can have no slot any more, because its month is gone or archived. */
 async function findClosed(clusters: Clusters, map: RoutingMap, id: Buffer): Promise<Slot | null> {
-	const failures = shardTarget(map, shardOf(id, map.shards.length), SHARD_HOLDINGS.failures.kind);
+	const failures = shardTarget(map, shardOf(id, map.shards.length), SHARD_CATALOG.failures.kind);
 	if (failures === null) return null;
 	const [row] = await findIn<FailureRow>(clusters, failures, { _id: id }, 1);
 	if (row === undefined) return null;

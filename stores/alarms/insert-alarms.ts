@@ -2,12 +2,12 @@ import { BSON, type Document, MongoServerError } from "mongodb";
 import type { Lane } from "../../contracts/alarm.ts";
 import type { FailureCode } from "../../contracts/errors.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { toldBy } from "../../domain/alarms/failures.ts";
+import { describedBy } from "../../domain/alarms/failures.ts";
 import { idTimeMs, shardOf, showId } from "../../domain/alarms/ids.ts";
 import { type FailureRow, isTombstone, type Slot } from "../../domain/alarms/rows.ts";
-import { buried, type Decision } from "../../domain/alarms/triage.ts";
-import { insertVerdicts, isUnreadable, type Verdict } from "../../domain/alarms/write-results.ts";
-import { SHARD_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { type Decision, markFailed } from "../../domain/alarms/triage.ts";
+import { insertResults, isUnreadable, type WriteResult } from "../../domain/alarms/write-results.ts";
+import { SHARD_CATALOG } from "../../domain/routing/collection-catalog.ts";
 import {
 	isArchived,
 	shardPlace,
@@ -18,25 +18,27 @@ import {
 } from "../../domain/routing/routing.ts";
 import { monthOf } from "../../domain/time/periods.ts";
 import { inTime, TooLate } from "../../lib/timeout.ts";
-import { isArchiveAway } from "../mongo/archive-breaker.ts";
-import type { Patience } from "../mongo/circuit-breakers.ts";
-import { isAway } from "../mongo/cluster.ts";
+import { isArchiveUnavailable } from "../mongo/archive-breaker.ts";
+import type { CircuitBreaker } from "../mongo/circuit-breakers.ts";
+import { isUnavailable } from "../mongo/cluster.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { findIn, insertInto, isMoved } from "../mongo/commands.ts";
-import type { HeldDocument } from "../routing/cached-document.ts";
+import type { CachedDocument } from "../routing/cached-document.ts";
 import { claimKeys } from "./idempotency-keys.ts";
 
 /** What became of one item: it is safe in the database, or it has to come again. New: this round made it so; else it stood there. */
-export type Outcome = { safe: true; as: "stored" | "taken" | "failed"; isNew: boolean } | { safe: false; why: string };
+export type Outcome =
+	| { safe: true; as: "stored" | "duplicate" | "failed"; isNew: boolean }
+	| { safe: false; why: string };
 
 export interface IntakeDeps {
 	clusters: Clusters;
-	routing: HeldDocument<RoutingMap>;
+	routing: CachedDocument<RoutingMap>;
 	lane: Lane;
-	patience: Patience;
+	breaker: CircuitBreaker;
 	pace: Pace;
 	/** Called when what is left of a round waits for a slow cluster. */
-	straggles: () => void;
+	onSlow: () => void;
 	nowMs: () => number;
 	/** Hears of errors that are neither an outage nor a moved collection. */
 	onError: (error: unknown) => void;
@@ -49,10 +51,10 @@ export interface Pace {
 	/** Inserts of one round on a cluster at once. */
 	inserts: number;
 	/** Waited for before each command. */
-	giveWay(): Promise<void>;
+	yieldTo(): Promise<void>;
 }
 
-const STRAGGLE_MS = 20;
+const SLOW_MS = 20;
 
 /** Puts every decision into its slot: grouped by shard and month, sorted by `_id`, with majority and journal. In the order given. */
 export async function takeIn(deps: IntakeDeps, decisions: Decision[]): Promise<Outcome[]> {
@@ -61,29 +63,29 @@ export async function takeIn(deps: IntakeDeps, decisions: Decision[]): Promise<O
 	const byCluster = Map.groupBy(groups.values(), ({ cluster }) => cluster);
 	const fill = (group: Group) => fillInTime(deps, group, outcomes);
 	const works = [...byCluster.values()].map((some) => inTurns(some, deps.pace.inserts, fill));
-	const stopWatching = watchStragglers(works, deps.straggles);
+	const stopWatching = watchSlowGroups(works, deps.onSlow);
 	await Promise.all(works);
 	stopWatching();
 	return decisions.map((decision) => outcomes.get(decision) ?? comesAgain("its database does not answer in time"));
 }
 
 /** Tells when one cluster is done and the others take more than twice as long. */
-function watchStragglers(works: Promise<void>[], straggles: () => void): () => void {
+function watchSlowGroups(works: Promise<void>[], onSlow: () => void): () => void {
 	const beganMs = performance.now();
 	let timer: NodeJS.Timeout | undefined;
 	void Promise.race(works).then(() => {
 		const tookMs = performance.now() - beganMs;
 		// One that was not even tried says nothing of how long the others should take.
-		if (works.length > 1 && tookMs >= 1) timer = setTimeout(straggles, Math.max(tookMs, STRAGGLE_MS));
+		if (works.length > 1 && tookMs >= 1) timer = setTimeout(onSlow, Math.max(tookMs, SLOW_MS));
 	});
 	return () => clearTimeout(timer);
 }
 
 /** In turns: sixteen inserts at once would leave a reader on the same cluster a seventeenth of its processor. */
-async function inTurns(groups: Group[], atOnce: number, deed: (group: Group) => Promise<void>): Promise<void> {
+async function inTurns(groups: Group[], atOnce: number, work: (group: Group) => Promise<void>): Promise<void> {
 	const turns = groups.values();
 	const hand = async () => {
-		for (const group of turns) await deed(group);
+		for (const group of turns) await work(group);
 	};
 	await Promise.all(Array.from({ length: atOnce }, hand));
 }
@@ -127,15 +129,15 @@ async function patiently<T>(
 	rows: number,
 	work: () => Promise<T>,
 ): Promise<T | null> {
-	const { patience } = deps;
-	if (!patience.mayTry(cluster)) return null;
+	const { breaker } = deps;
+	if (!breaker.mayTry(cluster)) return null;
 	const beganMs = performance.now();
 	try {
-		const done = await inTime(work(), patience.limitMs(rows));
-		patience.heard(cluster, performance.now() - beganMs, rows);
+		const done = await inTime(work(), breaker.limitMs(rows));
+		breaker.recordSuccess(cluster, performance.now() - beganMs, rows);
 		return done;
 	} catch (error) {
-		if (error instanceof TooLate || isAway(error) || isArchiveAway(error)) patience.silent(cluster);
+		if (error instanceof TooLate || isUnavailable(error) || isArchiveUnavailable(error)) breaker.recordFailure(cluster);
 		else await reloadIfMoved(deps, error);
 		return null;
 	}
@@ -153,13 +155,13 @@ async function fillGroup(
 	outcomes: Map<Decision, Outcome>,
 ): Promise<void> {
 	if (target === null) return withoutCollection(deps, decisions, outcomes);
-	await deps.pace.giveWay();
+	await deps.pace.yieldTo();
 	const { ready, held } = await claimKeys(deps, decisions);
 	for (const [decision, why] of held) outcomes.set(decision, comesAgain(why));
 	ready.sort((one, other) => one.id.compare(other.id));
-	const { rows, giveWay } = deps.pace;
+	const { rows, yieldTo } = deps.pace;
 	for (let at = 0; at < ready.length; at += rows) {
-		await giveWay();
+		await yieldTo();
 		await fillSlots(deps, target, ready.slice(at, at + rows), outcomes);
 	}
 }
@@ -170,19 +172,19 @@ async function fillSlots(
 	decisions: Decision[],
 	outcomes: Map<Decision, Outcome>,
 ): Promise<void> {
-	const verdicts = await insertAll(deps, target, decisions);
-	const failures = await failuresAmong(deps, target, decisions, verdicts);
+	const results = await insertAll(deps, target, decisions);
+	const failures = await failuresAmong(deps, target, decisions, results);
 	const kept = await keepFailures(deps, failures);
 	decisions.forEach((decision, index) => {
 		const row = kept.get(decision);
-		outcomes.set(decision, row === undefined ? slotOutcome(verdicts[index] ?? "unknown") : failureOutcome(row));
+		outcomes.set(decision, row === undefined ? slotOutcome(results[index] ?? "unknown") : failureOutcome(row));
 	});
 }
 
-async function insertAll(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Verdict[]> {
-	const verdicts = await tryInsert(deps, target, slotsOf(decisions));
+async function insertAll(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<WriteResult[]> {
+	const results = await tryInsert(deps, target, slotsOf(decisions));
 	return Promise.all(
-		verdicts.map((verdict, at) => (verdict === "refused" ? bury(deps, target, decisions, at) : verdict)),
+		results.map((result, at) => (result === "rejected" ? insertAsFailed(deps, target, decisions, at) : result)),
 	);
 }
 
@@ -192,28 +194,28 @@ function slotsOf(decisions: Decision[]): Row[] {
 
 type Row = Slot | FailureRow;
 
-async function tryInsert(deps: IntakeDeps, target: Target, rows: Row[]): Promise<Verdict[]> {
+async function tryInsert(deps: IntakeDeps, target: Target, rows: Row[]): Promise<WriteResult[]> {
 	try {
 		const reply = await insertInto(deps.clusters, target, rows as unknown as Document[]);
-		return insertVerdicts(reply, rows.length);
+		return insertResults(reply, rows.length);
 	} catch (error) {
-		if (isUnsayable(error)) return oneByOne(deps, target, rows);
-		if (isAway(error)) throw error;
+		if (isUnserializable(error)) return oneByOne(deps, target, rows);
+		if (isUnavailable(error)) throw error;
 		await reloadIfMoved(deps, error);
 		return rows.map(() => "unknown");
 	}
 }
 
 /** The driver could not even put the rows into words: find the one, so that it fails alone. */
-async function oneByOne(deps: IntakeDeps, target: Target, rows: Row[]): Promise<Verdict[]> {
-	if (rows.length === 1) return ["refused"];
+async function oneByOne(deps: IntakeDeps, target: Target, rows: Row[]): Promise<WriteResult[]> {
+	if (rows.length === 1) return ["rejected"];
 	const middle = rows.length >> 1;
 	const [front, back] = [rows.slice(0, middle), rows.slice(middle)];
 	return [...(await tryInsert(deps, target, front)), ...(await tryInsert(deps, target, back))];
 }
 
 /** An error of one row that hits the whole command: of serialization, before anything was sent, or of the server's reading of it. */
-export function isUnsayable(error: unknown): boolean {
+export function isUnserializable(error: unknown): boolean {
 	if (error instanceof MongoServerError) return isUnreadable(Number(error.code));
 	// By name: inside of jest Node's own errors are of another realm.
 	const { name } = (error ?? {}) as { name?: unknown };
@@ -221,12 +223,17 @@ export function isUnsayable(error: unknown): boolean {
 }
 
 /** A row that the database will never take becomes a tombstone in its own slot. */
-async function bury(deps: IntakeDeps, target: Target, decisions: Decision[], at: number): Promise<Verdict> {
+async function insertAsFailed(
+	deps: IntakeDeps,
+	target: Target,
+	decisions: Decision[],
+	at: number,
+): Promise<WriteResult> {
 	const decision = decisions[at];
 	if (decision === undefined) return "unknown";
-	decision.slot = buried(decision, "STORE_REFUSED", deps.nowMs()).slot;
-	const [verdict] = await tryInsert(deps, target, [decision.slot]);
-	return verdict ?? "unknown";
+	decision.slot = markFailed(decision, "STORE_REJECTED", deps.nowMs()).slot;
+	const [result] = await tryInsert(deps, target, [decision.slot]);
+	return result ?? "unknown";
 }
 
 /** Those whose slot says `failed`: ours, or one found taken, whose failure row may be missing since a crash between the two writes. */
@@ -234,19 +241,19 @@ async function failuresAmong(
 	deps: IntakeDeps,
 	target: Target,
 	decisions: Decision[],
-	verdicts: Verdict[],
+	results: WriteResult[],
 ): Promise<Map<Decision, Slot>> {
 	const failures = new Map<Decision, Slot>();
-	const taken: Decision[] = [];
+	const duplicates: Decision[] = [];
 	decisions.forEach((decision, index) => {
-		if (verdicts[index] === "taken") taken.push(decision);
-		if (verdicts[index] === "stored" && saysFailed(decision.slot)) failures.set(decision, decision.slot);
+		if (results[index] === "duplicate") duplicates.push(decision);
+		if (results[index] === "stored" && saysFailed(decision.slot)) failures.set(decision, decision.slot);
 	});
-	if (taken.length === 0) return failures;
-	const ids = taken.map(({ id }) => id);
+	if (duplicates.length === 0) return failures;
+	const ids = duplicates.map(({ id }) => id);
 	const standing = await findIn<Slot>(deps.clusters, target, { _id: { $in: ids }, outcome: "failed" }, ids.length);
 	const byId = new Map(standing.map((slot) => [slot._id.toString("latin1"), slot]));
-	for (const decision of taken) {
+	for (const decision of duplicates) {
 		const slot = byId.get(decision.id.toString("latin1"));
 		if (slot) failures.set(decision, slot);
 	}
@@ -258,37 +265,37 @@ function saysFailed(slot: Slot): boolean {
 }
 
 /** A verdict for the row of each; one that is not there may not be acked. Many to a command: a flood of failures must not look like silence. */
-async function keepFailures(deps: IntakeDeps, failures: Map<Decision, Slot>): Promise<Map<Decision, Verdict>> {
+async function keepFailures(deps: IntakeDeps, failures: Map<Decision, Slot>): Promise<Map<Decision, WriteResult>> {
 	const { pace, lane } = deps;
 	const all = [...failures].sort(([one], [other]) => one.id.compare(other.id));
-	const kept = new Map<Decision, Verdict>();
+	const kept = new Map<Decision, WriteResult>();
 	for (let at = 0; at < all.length; at += pace.rows) {
 		const some = all.slice(at, at + pace.rows);
-		await pace.giveWay();
+		await pace.yieldTo();
 		const rows = some.map(([decision, slot]) => failureRow(decision, slot, lane));
-		const verdicts = await insertFailures(deps, rows);
-		for (const [index, [decision]] of some.entries()) kept.set(decision, verdicts[index] ?? "unknown");
+		const results = await insertFailures(deps, rows);
+		for (const [index, [decision]] of some.entries()) kept.set(decision, results[index] ?? "unknown");
 	}
 	return kept;
 }
 
 /** Of one shard: where the rows of a group lie. */
-async function insertFailures(deps: IntakeDeps, rows: FailureRow[]): Promise<Verdict[]> {
+async function insertFailures(deps: IntakeDeps, rows: FailureRow[]): Promise<WriteResult[]> {
 	const { routing, onError } = deps;
 	const shard = shardOf((rows[0] as FailureRow)._id, routing.current.shards.length);
-	const target = shardTarget(routing.current, shard, SHARD_HOLDINGS.failures.kind);
-	const verdicts = target && (await tryInsert(deps, target, rows));
-	if (verdicts === null) onError(new Error(`shard ${shard} has no collection of failures`));
-	const refused = rows.filter((_, at) => verdicts?.[at] === "refused").map(({ _id }) => showId(_id));
+	const target = shardTarget(routing.current, shard, SHARD_CATALOG.failures.kind);
+	const results = target && (await tryInsert(deps, target, rows));
+	if (results === null) onError(new Error(`shard ${shard} has no collection of failures`));
+	const refused = rows.filter((_, at) => results?.[at] === "rejected").map(({ _id }) => showId(_id));
 	if (refused.length > 0) onError(new Error(`the database refuses the failure rows of ${refused.join(", ")}`));
-	return verdicts ?? [];
+	return results ?? [];
 }
 
 function failureRow({ id, line, userId, slot: own }: Decision, slot: Slot, lane: Lane): FailureRow {
 	const { why, producer, at } = isTombstone(slot) ? slot : { why: undefined, producer: slot.producer, at: new Date(0) };
 	const row: FailureRow = {
 		_id: id,
-		code: (why?.code ?? "STORE_REFUSED") as FailureCode,
+		code: (why?.code ?? "STORE_REJECTED") as FailureCode,
 		message: why?.message ?? "",
 		lane,
 		item: line,
@@ -297,7 +304,7 @@ function failureRow({ id, line, userId, slot: own }: Decision, slot: Slot, lane:
 	const sender = producer ?? own.producer;
 	if (sender !== undefined) row.producer = sender;
 	if (userId !== undefined) row.userId = userId;
-	return Object.assign(row, toldBy(line));
+	return Object.assign(row, describedBy(line));
 }
 
 /** No collection: wait if the router has still to make it; otherwise the month is closed and the failure row is all there is. */
@@ -324,10 +331,10 @@ type Standing = Map<string, Slot>;
 
 async function findStanding(deps: IntakeDeps, target: Target, decisions: Decision[]): Promise<Standing> {
 	const found: Standing = new Map();
-	const { rows, giveWay } = deps.pace;
+	const { rows, yieldTo } = deps.pace;
 	const projection = { outcome: 1, why: 1, producer: 1, at: 1 };
 	for (let at = 0; at < decisions.length; at += rows) {
-		await giveWay();
+		await yieldTo();
 		const ids = decisions.slice(at, at + rows).map(({ id }) => id);
 		const slots = await findIn<Slot>(deps.clusters, target, { _id: { $in: ids } }, ids.length, { projection });
 		for (const slot of slots) found.set(slot._id.toString("latin1"), slot);
@@ -346,23 +353,23 @@ async function settleLate(
 	for (const decision of decisions) {
 		const slot = standing.get(decision.id.toString("latin1")) ?? closedSlot(deps, decision);
 		if (saysFailed(slot)) failures.set(decision, slot);
-		else outcomes.set(decision, slotOutcome("taken"));
+		else outcomes.set(decision, slotOutcome("duplicate"));
 	}
 	for (const [decision, row] of await keepFailures(deps, failures)) outcomes.set(decision, failureOutcome(row));
 }
 
 function closedSlot({ nowMs }: IntakeDeps, decision: Decision): Slot {
-	return saysFailed(decision.slot) ? decision.slot : buried(decision, "MONTH_CLOSED", nowMs()).slot;
+	return saysFailed(decision.slot) ? decision.slot : markFailed(decision, "MONTH_CLOSED", nowMs()).slot;
 }
 
-function slotOutcome(verdict: Verdict): Outcome {
-	if (verdict !== "stored" && verdict !== "taken") return comesAgain(`its shard answered: ${verdict}`);
-	return { safe: true, as: verdict, isNew: verdict === "stored" };
+function slotOutcome(result: WriteResult): Outcome {
+	if (result !== "stored" && result !== "duplicate") return comesAgain(`its shard answered: ${result}`);
+	return { safe: true, as: result, isNew: result === "stored" };
 }
 
 /** The row comes last: the round that writes it is the one that has made the failure safe. */
-function failureOutcome(row: Verdict): Outcome {
-	if (row !== "stored" && row !== "taken") return comesAgain("its failure row could not be stored");
+function failureOutcome(row: WriteResult): Outcome {
+	if (row !== "stored" && row !== "duplicate") return comesAgain("its failure row could not be stored");
 	return { safe: true, as: "failed", isNew: row === "stored" };
 }
 
@@ -373,5 +380,5 @@ function comesAgain(why: string): Outcome {
 /** Whatever it was, nothing is known of the rows and they come again; a moved collection is looked up before. */
 async function reloadIfMoved({ routing, onError }: IntakeDeps, error: unknown): Promise<void> {
 	if (isMoved(error)) await routing.reload().catch(onError);
-	else if (!isAway(error)) onError(error);
+	else if (!isUnavailable(error)) onError(error);
 }

@@ -2,13 +2,13 @@ import type { Document } from "mongodb";
 import type { Lane } from "../../contracts/alarm.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import type { BatchAccount } from "../../domain/alarms/batch-numbers.ts";
-import { DUPLICATE_KEY, insertVerdicts, type WriteReply } from "../../domain/alarms/write-results.ts";
+import { DUPLICATE_KEY, insertResults, type WriteReply } from "../../domain/alarms/write-results.ts";
 import { isOpen } from "../../domain/routing/clusters.ts";
 import { CLUSTER_DATABASE, ledgerOf } from "../../domain/routing/collection-catalog.ts";
 import { clusterTarget, type Target } from "../../domain/routing/routing.ts";
 import { dayOf } from "../../domain/time/periods.ts";
 import { inTime, TooLate } from "../../lib/timeout.ts";
-import type { Patience } from "../mongo/circuit-breakers.ts";
+import type { CircuitBreaker } from "../mongo/circuit-breakers.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { uuidBinary } from "../mongo/collections.ts";
 import { insertInto } from "../mongo/commands.ts";
@@ -20,7 +20,7 @@ export interface LedgerRow {
 	number: number;
 	lane: Lane;
 	ids: Uint8Array[];
-	counts: { stored: number; taken: number; failed: number; parked: number };
+	counts: { stored: number; duplicate: number; failed: number; parked: number };
 	/** When the batch was published; names the ledger day, so that a redelivery finds the same one. */
 	publishedAtMs: number;
 }
@@ -56,13 +56,13 @@ export async function writeAccount(
 /** Does a deed at the first place where it succeeds in time. @throws what the last place had to say. */
 async function onFirst(
 	targets: Target[],
-	deed: (target: Target) => Promise<void>,
+	work: (target: Target) => Promise<void>,
 	onSilent: (cluster: string) => void = () => undefined,
 ): Promise<void> {
 	let failure: unknown = new Error("no service cluster has a ledger for today");
 	for (const target of targets) {
 		try {
-			return await inTime(deed(target), ANSWER_MS);
+			return await inTime(work(target), ANSWER_MS);
 		} catch (error) {
 			failure = error;
 			if (error instanceof TooLate) onSilent(target.cluster);
@@ -73,7 +73,7 @@ async function onFirst(
 
 interface LedgerDeps {
 	clusters: Clusters;
-	patience: Patience;
+	breaker: CircuitBreaker;
 }
 
 /** Writes rows into the ledger of their day, on the first service cluster that answers. Written before is as good. */
@@ -83,7 +83,7 @@ export async function writeLedger(deps: LedgerDeps, map: RoutingMap, rows: Ledge
 }
 
 async function writeDay(
-	{ clusters, patience }: LedgerDeps,
+	{ clusters, breaker }: LedgerDeps,
 	map: RoutingMap,
 	day: string,
 	rows: LedgerRow[],
@@ -93,14 +93,14 @@ async function writeDay(
 	// A ledger day is kept a week: a batch that comes later than that goes to today's.
 	const targets = targetsOf(clusters, map, day).concat(targetsOf(clusters, map, dayOf(nowMs)));
 	// Known to be silent: asked last, and not at all if another has answered.
-	const isLast = ({ cluster }: Target) => +!patience.isPromising(cluster);
+	const isLast = ({ cluster }: Target) => +!breaker.isPromising(cluster);
 	const inOrder = targets.toSorted((one, other) => isLast(one) - isLast(other));
 	const insert = async (target: Target) => {
-		const verdicts = insertVerdicts(await insertInto(clusters, target, documents), documents.length);
-		if (!verdicts.every((verdict) => verdict === "stored" || verdict === "taken"))
-			throw new Error(`the ledger answered: ${verdicts.join(", ")}`);
+		const results = insertResults(await insertInto(clusters, target, documents), documents.length);
+		if (!results.every((result) => result === "stored" || result === "duplicate"))
+			throw new Error(`the ledger answered: ${results.join(", ")}`);
 	};
-	await onFirst(inOrder, insert, (cluster) => patience.silent(cluster));
+	await onFirst(inOrder, insert, (cluster) => breaker.recordFailure(cluster));
 }
 
 function targetsOf(clusters: Clusters, map: RoutingMap, day: string): Target[] {

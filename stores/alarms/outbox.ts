@@ -3,16 +3,16 @@ import { LANES, type Lane } from "../../contracts/alarm.ts";
 import { Fault } from "../../contracts/errors.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import type { PackedBatch } from "../../domain/alarms/batch.ts";
-import { insertVerdicts, type WriteReply } from "../../domain/alarms/write-results.ts";
+import { insertResults, type WriteReply } from "../../domain/alarms/write-results.ts";
 import { isOpen } from "../../domain/routing/clusters.ts";
-import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { CLUSTER_CATALOG, CLUSTER_DATABASE } from "../../domain/routing/collection-catalog.ts";
 import { clusterTarget, type Target } from "../../domain/routing/routing.ts";
 import { inTime } from "../../lib/timeout.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { uuidBinary } from "../mongo/collections.ts";
 import { findIn, insertInto, toBuffer } from "../mongo/commands.ts";
 import { MAJORITY } from "../mongo/write-concern.ts";
-import type { HeldDocument } from "../routing/cached-document.ts";
+import type { CachedDocument } from "../routing/cached-document.ts";
 import { outboxDepth, rowsBehind } from "./outbox-depth.ts";
 
 /** Accepted batches that the queue could not take, on any service cluster, until a relay has put them on the queue. */
@@ -26,7 +26,7 @@ const HEARD_MS = 3_000;
 
 export class Outbox {
 	readonly #clusters: Clusters;
-	readonly #routing: HeldDocument<RoutingMap>;
+	readonly #routing: CachedDocument<RoutingMap>;
 	readonly #maxBytes: number;
 	/** By cluster: what lay there at the last look, and what this process has added since. */
 	readonly #bytes = new Map<string, number>();
@@ -34,7 +34,7 @@ export class Outbox {
 	/** By cluster: when it last answered. */
 	readonly #heardMs = new Map<string, number>();
 
-	constructor(clusters: Clusters, routing: HeldDocument<RoutingMap>, maxBytes: number) {
+	constructor(clusters: Clusters, routing: CachedDocument<RoutingMap>, maxBytes: number) {
 		this.#clusters = clusters;
 		this.#routing = routing;
 		this.#maxBytes = maxBytes;
@@ -119,7 +119,7 @@ export class Outbox {
 /** The outbox of every service cluster that has one. */
 export function outboxes(clusters: Clusters, map: RoutingMap): Target[] {
 	return [...clusters.service.keys()]
-		.map((cluster) => clusterTarget(map, cluster, CLUSTER_DATABASE, CLUSTER_HOLDINGS.outbox.kind))
+		.map((cluster) => clusterTarget(map, cluster, CLUSTER_DATABASE, CLUSTER_CATALOG.outbox.kind))
 		.filter((target) => target !== null);
 }
 
@@ -134,8 +134,8 @@ function toDocument(batch: PackedBatch): Document {
 
 /** There already is as good: an earlier try was only silent. */
 function isThere(reply: WriteReply): boolean {
-	const [verdict] = insertVerdicts(reply, 1);
-	return verdict === "stored" || verdict === "taken";
+	const [result] = insertResults(reply, 1);
+	return result === "stored" || result === "duplicate";
 }
 
 /** A row as a relay reads it. */

@@ -36,14 +36,14 @@ export async function markAlarm(owner: Owner, id: Buffer, read: boolean, nowMs: 
 
 export async function hideAlarm(owner: Owner, id: Buffer): Promise<void> {
 	const target = slotIn(owner, id);
-	if (isArchived(target)) return refuseUnlessHidden(owner, id);
+	if (isArchived(target)) return rejectUnlessHidden(owner, id);
 	// The mark first: hidden and still marked, it would count as unread for ever.
 	await forgetUnreadMark(owner, id);
 	if (!(await hideRow(owner.clusters, target, owner.userId, id))) throw notFound();
 }
 
 /** Hidden before its month was archived is as good. */
-async function refuseUnlessHidden({ clusters, map, userId }: Owner, id: Buffer): Promise<void> {
+async function rejectUnlessHidden({ clusters, map, userId }: Owner, id: Buffer): Promise<void> {
 	const row = await findEvenHidden(clusters, map, userId, id);
 	if (row === null) throw notFound();
 	if (!row.hidden) throw archived("hidden");

@@ -2,7 +2,7 @@ import type { Document } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { shardOf, userHash, userKey } from "../../domain/alarms/ids.ts";
 import { MAX_UNREAD_MARKS, NOTHING_READ, type ReadState } from "../../domain/alarms/read-state.ts";
-import { SHARD_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { SHARD_CATALOG } from "../../domain/routing/collection-catalog.ts";
 import { shardTarget, type Target } from "../../domain/routing/routing.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { findIn, toBuffer, updateOne } from "../mongo/commands.ts";
@@ -17,7 +17,7 @@ export interface UserRow {
 }
 
 export function userTarget(map: RoutingMap, userId: string): Target {
-	const target = shardTarget(map, shardOf(userHash(userId), map.shards.length), SHARD_HOLDINGS.users.kind);
+	const target = shardTarget(map, shardOf(userHash(userId), map.shards.length), SHARD_CATALOG.users.kind);
 	if (target === null) throw new Error("the routing map has no collection of users");
 	return target;
 }

@@ -11,10 +11,10 @@ import {
 	withAddress,
 	withCluster,
 } from "../../domain/routing/clusters.ts";
-import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, due, holdingOf } from "../../domain/routing/collection-catalog.ts";
+import { CLUSTER_CATALOG, CLUSTER_DATABASE, catalogEntryOf, due } from "../../domain/routing/collection-catalog.ts";
 import { clockTrouble } from "../../domain/time/clock.ts";
 import { answerWithin } from "../../lib/timeout.ts";
-import { Cluster, isAway, isOutage, WrongServer } from "../mongo/cluster.ts";
+import { Cluster, isOutage, isUnavailable, WrongServer } from "../mongo/cluster.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { ensureCollection } from "../mongo/collections.ts";
 import { MAJORITY } from "../mongo/write-concern.ts";
@@ -23,7 +23,7 @@ import { changeMap, newestMap } from "../routing/map-change.ts";
 import { MAP_ID } from "../routing/provision.ts";
 import { copyDocument, loadDocument } from "../routing/versioned-documents.ts";
 import { liftClusterFence } from "./cluster-fence.ts";
-import { tryOut } from "./compatibility-check.ts";
+import { checkCompatibility } from "./compatibility-check.ts";
 
 /** Adds a service cluster to a running system: looked at in every way first, made ready, and only then named by the map. */
 
@@ -41,7 +41,7 @@ interface Wanted {
 	by: string;
 }
 
-const DOCUMENTS = CLUSTER_HOLDINGS.documents.kind;
+const DOCUMENTS = CLUSTER_CATALOG.documents.kind;
 /** The row by which a cluster says which of the map's it is. */
 const MEMBER = "member";
 
@@ -53,7 +53,7 @@ export async function addCluster(deps: RegistryDeps, wanted: Wanted): Promise<{ 
 	if (addition === "known") return { addition, map };
 	const cluster = open(wanted);
 	try {
-		await refuseUnfit(cluster, deps.nowMs);
+		await rejectUnfit(cluster, deps.nowMs);
 		const place = await prepare(deps, cluster, wanted, { addition, map });
 		return await enter(deps, wanted, addition, place);
 	} finally {
@@ -80,7 +80,7 @@ function unfit(name: string, why: string): Fault {
 }
 
 /** @throws {Fault} CLUSTER_UNREACHABLE, CLUSTER_UNFIT */
-async function refuseUnfit(cluster: Cluster, nowMs: () => number): Promise<void> {
+async function rejectUnfit(cluster: Cluster, nowMs: () => number): Promise<void> {
 	try {
 		await cluster.check();
 		const askedMs = nowMs();
@@ -93,7 +93,7 @@ async function refuseUnfit(cluster: Cluster, nowMs: () => number): Promise<void>
 }
 
 function explained(name: string, error: unknown): unknown {
-	if (isAway(error) || isOutage(error))
+	if (isUnavailable(error) || isOutage(error))
 		return new Fault("CLUSTER_UNREACHABLE", `The cluster ${name} does not answer; start it, or correct its address.`, {
 			retryAfterS: 5,
 		});
@@ -116,7 +116,7 @@ async function prepare(
 ): Promise<ClusterPlace | null> {
 	try {
 		if (addition === "new") return await prepareNew(deps, cluster, wanted);
-		if (addition === "readdressed") await refuseOther(cluster, map.clusters[wanted.name]?.member);
+		if (addition === "readdressed") await rejectOther(cluster, map.clusters[wanted.name]?.member);
 		if (addition === "returned") await liftClusterFence(cluster);
 		return null;
 	} catch (error) {
@@ -125,14 +125,14 @@ async function prepare(
 }
 
 async function prepareNew({ clusters, nowMs }: RegistryDeps, cluster: Cluster, wanted: Wanted): Promise<ClusterPlace> {
-	await refuseTwin(clusters, cluster);
+	await rejectTwin(clusters, cluster);
 	await refuseForeign(cluster, (await isArchive(clusters, cluster)) ? SERVICE_DATABASES : ALL_DATABASES);
-	const fault = await tryOut(cluster);
+	const fault = await checkCompatibility(cluster);
 	if (fault !== null) throw unfit(cluster.name, fault);
 	const now = new Date(nowMs());
 	const collections: ClusterPlace["collections"] = {};
-	for (const { name, holding } of due(CLUSTER_HOLDINGS, now.getTime())) {
-		collections[name] = { tier: "service", uuid: await ensureCollection(cluster, CLUSTER_DATABASE, name, holding) };
+	for (const { name, entry } of due(CLUSTER_CATALOG, now.getTime())) {
+		collections[name] = { tier: "service", uuid: await ensureCollection(cluster, CLUSTER_DATABASE, name, entry) };
 	}
 	const member = await claim(cluster);
 	return { collections, uri: wanted.uri, member, addedAt: now.toISOString(), by: wanted.by };
@@ -141,7 +141,7 @@ async function prepareNew({ clusters, nowMs }: RegistryDeps, cluster: Cluster, w
 const TWIN_MS = 1_500;
 
 /** The same servers under another name: what is on them would be counted twice. */
-async function refuseTwin(clusters: Clusters, cluster: Cluster): Promise<void> {
+async function rejectTwin(clusters: Clusters, cluster: Cluster): Promise<void> {
 	const others = new Set([...clusters.service.values(), clusters.meta]);
 	const twin = await twinAmong([...others], cluster);
 	if (twin !== null) throw alreadyKnown(twin.name);
@@ -191,8 +191,8 @@ export async function namesIn(cluster: Cluster, database: string): Promise<strin
 }
 
 async function isOurs(cluster: Cluster, database: string, name: string): Promise<boolean> {
-	if (database !== CLUSTER_DATABASE || holdingOf(CLUSTER_HOLDINGS, name) === null) return false;
-	if (name === CLUSTER_HOLDINGS.trial.kind) return true;
+	if (database !== CLUSTER_DATABASE || catalogEntryOf(CLUSTER_CATALOG, name) === null) return false;
+	if (name === CLUSTER_CATALOG.trial.kind) return true;
 	return !(await hasRows(cluster, name, name === DOCUMENTS ? { _id: { $ne: MEMBER } } : {}));
 }
 
@@ -231,7 +231,7 @@ async function readMember(cluster: Cluster): Promise<{ name: string; id: string 
 }
 
 /** Another address of the same name must lead to the same rows. */
-async function refuseOther(cluster: Cluster, member: string | undefined): Promise<void> {
+async function rejectOther(cluster: Cluster, member: string | undefined): Promise<void> {
 	const found = await readMember(cluster);
 	if (member !== undefined && found?.id === member) return;
 	throw new Fault("CLUSTER_NAME_TAKEN", `The name ${cluster.name} is that of another cluster; choose another one.`);

@@ -1,5 +1,5 @@
 import type { Document } from "mongodb";
-import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, holdingOf } from "../../domain/routing/collection-catalog.ts";
+import { CLUSTER_CATALOG, CLUSTER_DATABASE, catalogEntryOf } from "../../domain/routing/collection-catalog.ts";
 import type { Cluster } from "../mongo/cluster.ts";
 import { listCollections, uuidBinary } from "../mongo/collections.ts";
 import { MAJORITY } from "../mongo/write-concern.ts";
@@ -10,12 +10,12 @@ export interface ClusterCollection {
 	uuid: string;
 }
 
-const FENCED_KINDS = new Set<string>([CLUSTER_HOLDINGS.outbox.kind, CLUSTER_HOLDINGS.ledger.kind]);
+const FENCED_KINDS = new Set<string>([CLUSTER_CATALOG.outbox.kind, CLUSTER_CATALOG.ledger.kind]);
 
 /** All of a cluster's collections that are in the list of holdings. */
 export async function clusterCollections(cluster: Cluster): Promise<ClusterCollection[]> {
 	const found = await listCollections(cluster, CLUSTER_DATABASE);
-	return found.filter(({ name }) => holdingOf(CLUSTER_HOLDINGS, name) !== null);
+	return found.filter(({ name }) => catalogEntryOf(CLUSTER_CATALOG, name) !== null);
 }
 
 /** From here on the cluster itself rejects accepted batches and ledger rows, whatever map their sender has; the sender takes another one. */
@@ -29,7 +29,7 @@ export async function liftClusterFence(cluster: Cluster): Promise<void> {
 
 async function setValidators(cluster: Cluster, validator: Document): Promise<void> {
 	for (const { name, uuid } of await clusterCollections(cluster)) {
-		if (!FENCED_KINDS.has(holdingOf(CLUSTER_HOLDINGS, name)?.kind ?? "")) continue;
+		if (!FENCED_KINDS.has(catalogEntryOf(CLUSTER_CATALOG, name)?.kind ?? "")) continue;
 		const guard = { collectionUUID: uuidBinary(uuid), writeConcern: MAJORITY };
 		await cluster.command(CLUSTER_DATABASE, { collMod: name, validator, ...guard });
 	}

@@ -2,7 +2,7 @@ import type { ClusterList, ClusterState } from "../../contracts/clusters.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { shownAddress } from "../../domain/routing/cluster-address.ts";
 import { shardsOn } from "../../domain/routing/clusters.ts";
-import { CLUSTER_HOLDINGS, holdingOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import { CLUSTER_CATALOG, catalogEntryOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
 import { answerWithin } from "../../lib/timeout.ts";
 import { outboxDepth } from "../alarms/outbox-depth.ts";
 import type { Cluster } from "../mongo/cluster.ts";
@@ -24,8 +24,8 @@ async function stateOf(clusters: Clusters, map: RoutingMap, cluster: Cluster, no
 	const shards = shardsOn(map, name);
 	const { retiring } = map.clusters[name] ?? {};
 	const deps = { clusters, nowMs: () => nowMs, onMap: () => undefined };
-	const [holds, inTheWay] = await Promise.all([
-		answerWithin(ANSWER_MS, holdingsOf(cluster, shards)),
+	const [holds, blockers] = await Promise.all([
+		answerWithin(ANSWER_MS, catalogOf(cluster, shards)),
 		retiring === undefined ? null : answerWithin(ANSWER_MS, waysOf(deps, cluster)),
 	]);
 	return {
@@ -35,11 +35,11 @@ async function stateOf(clusters: Clusters, map: RoutingMap, cluster: Cluster, no
 		answers: holds !== null,
 		shards,
 		...(holds ?? { rows: null, bytes: null, outbox: null, ledgerDays: null }),
-		...(retiring !== undefined && { retiring, inTheWay: inTheWay ?? [`${name} does not answer`] }),
+		...(retiring !== undefined && { retiring, blockers: blockers ?? [`${name} does not answer`] }),
 	};
 }
 
-async function holdingsOf(cluster: Cluster, shards: number[]) {
+async function catalogOf(cluster: Cluster, shards: number[]) {
 	const [stats, { batches }, ledgerDays] = await Promise.all([
 		Promise.all(shards.map((shard) => cluster.read(shardDatabase(shard), { dbStats: 1 }))),
 		outboxDepth(cluster),
@@ -54,9 +54,9 @@ async function holdingsOf(cluster: Cluster, shards: number[]) {
 }
 
 async function ledgerDaysOf(cluster: Cluster): Promise<string[]> {
-	const { kind } = CLUSTER_HOLDINGS.ledger;
+	const { kind } = CLUSTER_CATALOG.ledger;
 	const names = (await clusterCollections(cluster)).map(({ name }) => name);
-	const days = names.filter((name) => holdingOf(CLUSTER_HOLDINGS, name)?.kind === kind);
+	const days = names.filter((name) => catalogEntryOf(CLUSTER_CATALOG, name)?.kind === kind);
 	const filled = await Promise.all(days.map((name) => hasRows(cluster, name)));
 	return days.filter((_, at) => filled[at]).map((name) => name.slice(`${kind}_`.length).replaceAll("_", "-"));
 }

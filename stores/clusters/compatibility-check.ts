@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Document } from "mongodb";
 import { FENCED, MOVED } from "../../domain/alarms/write-results.ts";
-import { CLUSTER_DATABASE, CLUSTER_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { CLUSTER_CATALOG, CLUSTER_DATABASE } from "../../domain/routing/collection-catalog.ts";
 import { inTime, TooLate } from "../../lib/timeout.ts";
 import type { Cluster } from "../mongo/cluster.ts";
 import { dropCollection, ensureCollection, uuidBinary } from "../mongo/collections.ts";
@@ -15,12 +15,12 @@ import { MAJORITY } from "../mongo/write-concern.ts";
 /** What a trial needs of a cluster. */
 export type TrialCluster = Pick<Cluster, "name" | "command" | "watch">;
 
-const KIND = CLUSTER_HOLDINGS.trial;
+const KIND = CLUSTER_CATALOG.trial;
 /** A row is seen in the changes of a replica set after some 10 ms; the fence of a move waits for it, and callers for the fence. */
 const CHANGES_MS = 2_000;
 
 /** The sentence that says what does not work there, or null. Leaves nothing behind. */
-export async function tryOut(cluster: TrialCluster): Promise<string | null> {
+export async function checkCompatibility(cluster: TrialCluster): Promise<string | null> {
 	const name = KIND.kind;
 	const uuid = await ensureCollection(cluster, CLUSTER_DATABASE, name, KIND);
 	try {

@@ -3,13 +3,13 @@ import { Fault } from "../../contracts/errors.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { inUse, ledgerInTheWay, waysOfMap, withoutCluster, withRetiring } from "../../domain/routing/clusters.ts";
 import {
+	CLUSTER_CATALOG,
 	CLUSTER_DATABASE,
-	CLUSTER_HOLDINGS,
-	holdingOf,
+	catalogEntryOf,
 	META_DATABASE,
 	movedName,
 } from "../../domain/routing/collection-catalog.ts";
-import { Cluster, isAway } from "../mongo/cluster.ts";
+import { Cluster, isUnavailable } from "../mongo/cluster.ts";
 import { dropCollection } from "../mongo/collections.ts";
 import { releaseLease, takeLease } from "../mongo/lease.ts";
 import { changeMap, newestMap } from "../routing/map-change.ts";
@@ -25,15 +25,15 @@ export interface Retirement {
 	state: "retiring" | "retired";
 	map: RoutingMap;
 	/** Why it is not retired yet. */
-	inTheWay: string[];
+	blockers: string[];
 }
 
 /** Asking again is the same as asking once. @throws {Fault} CLUSTER_UNKNOWN, CLUSTER_IN_USE: then nothing has changed. */
 export async function retireCluster(deps: RegistryDeps, name: string, by: string): Promise<Retirement> {
 	const map = await newestMap(deps.clusters);
 	if (map.clusters[name] === undefined && map.retired?.[name] !== undefined)
-		return { state: "retired", map, inTheWay: [] };
-	await refuseMeta(deps, name);
+		return { state: "retired", map, blockers: [] };
+	await rejectMeta(deps, name);
 	const marked = await changeMap(deps.clusters, (held) => withRetiring(held, name, by, new Date(deps.nowMs())));
 	if (marked !== null) deps.onMap(marked);
 	// One that is dead is not used any more, but cannot be told to be empty.
@@ -44,16 +44,17 @@ export async function retireCluster(deps: RegistryDeps, name: string, by: string
 }
 
 /** By what stands on it: the environment may name the same servers in another way. */
-async function refuseMeta({ clusters }: RegistryDeps, name: string): Promise<void> {
+async function rejectMeta({ clusters }: RegistryDeps, name: string): Promise<void> {
 	const cluster = clusters.service.get(name);
 	if (cluster === undefined) return;
 	// One that is silent cannot be the meta database: without that, nothing is marked.
-	const isMeta = cluster === clusters.meta || (await namesIn(cluster, META_DATABASE).catch(noneIfAway)).length > 0;
+	const isMeta =
+		cluster === clusters.meta || (await namesIn(cluster, META_DATABASE).catch(noneIfUnavailable)).length > 0;
 	if (isMeta) throw inUse(`${name} holds the meta database (${META_DATABASE}); the system cannot do without it.`);
 }
 
-function noneIfAway(error: unknown): string[] {
-	if (isAway(error)) return [];
+function noneIfUnavailable(error: unknown): string[] {
+	if (isUnavailable(error)) return [];
 	throw error;
 }
 
@@ -79,10 +80,10 @@ async function finishRetirement(deps: RegistryDeps, name: string): Promise<Retir
 	// A connection of its own: that of the process ends when the map has forgotten the cluster.
 	const cluster = new Cluster(name, uri);
 	try {
-		const inTheWay = await waysOf(deps, cluster);
-		return inTheWay.length > 0 ? await retiring(deps, inTheWay) : await leave(deps, cluster);
+		const blockers = await waysOf(deps, cluster);
+		return blockers.length > 0 ? await retiring(deps, blockers) : await leave(deps, cluster);
 	} catch (error) {
-		throw isAway(error) ? silent(name) : error;
+		throw isUnavailable(error) ? silent(name) : error;
 	} finally {
 		await cluster.close();
 	}
@@ -109,10 +110,10 @@ async function waysOn(cluster: Cluster): Promise<string[]> {
 async function ownRows(cluster: Cluster): Promise<string[]> {
 	const ways: string[] = [];
 	for (const { name } of await clusterCollections(cluster)) {
-		const kind = holdingOf(CLUSTER_HOLDINGS, name)?.kind;
-		if (kind === CLUSTER_HOLDINGS.outbox.kind && (await hasRows(cluster, name)))
+		const kind = catalogEntryOf(CLUSTER_CATALOG, name)?.kind;
+		if (kind === CLUSTER_CATALOG.outbox.kind && (await hasRows(cluster, name)))
 			ways.push("accepted batches wait in its outbox for the queue; they are relayed as soon as the queue takes them");
-		if (kind === CLUSTER_HOLDINGS.ledger.kind && (await hasRows(cluster, name)))
+		if (kind === CLUSTER_CATALOG.ledger.kind && (await hasRows(cluster, name)))
 			ways.push(ledgerInTheWay(name.slice(`${kind}_`.length)));
 	}
 	return ways;
@@ -150,22 +151,22 @@ async function leave(deps: RegistryDeps, cluster: Cluster): Promise<Retirement> 
 /** Fenced, so that a process with an old map cannot put anything there behind the last look. */
 async function leaveAlone(deps: RegistryDeps, cluster: Cluster): Promise<Retirement> {
 	await setClusterFence(cluster);
-	const inTheWay = await waysOn(cluster);
+	const blockers = await waysOn(cluster);
 	// Looked for before the cluster leaves the map: by the time that this process goes on, another may have been added at this address.
 	const ours = await clusterCollections(cluster);
-	const gone = inTheWay.length > 0 ? null : await forget(deps, cluster.name);
+	const gone = blockers.length > 0 ? null : await forget(deps, cluster.name);
 	const map = gone ?? (await newestMap(deps.clusters));
 	if (map.clusters[cluster.name] !== undefined) {
 		await liftClusterFence(cluster);
-		return { state: "retiring", map, inTheWay };
+		return { state: "retiring", map, blockers };
 	}
 	deps.onMap(map);
 	await dropOurs(cluster, ours);
-	return { state: "retired", map, inTheWay: [] };
+	return { state: "retired", map, blockers: [] };
 }
 
-async function retiring({ clusters }: RegistryDeps, inTheWay: string[]): Promise<Retirement> {
-	return { state: "retiring", map: await newestMap(clusters), inTheWay };
+async function retiring({ clusters }: RegistryDeps, blockers: string[]): Promise<Retirement> {
+	return { state: "retiring", map: await newestMap(clusters), blockers };
 }
 
 function forget({ clusters, nowMs }: RegistryDeps, name: string): Promise<RoutingMap | null> {

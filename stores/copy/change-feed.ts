@@ -1,5 +1,5 @@
 import type { ChangeStream, Document, Timestamp } from "mongodb";
-import { away, isOutage } from "../mongo/cluster.ts";
+import { isOutage, unavailable } from "../mongo/cluster.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { toBuffer } from "../mongo/commands.ts";
 
@@ -109,7 +109,7 @@ export class ChangeFeed {
 	#explained(error: unknown): unknown {
 		if (HISTORY_LOST.has(Number((error as { code?: unknown }).code)))
 			return new FeedLost("the oplog no longer reaches back to the beginning of the copy");
-		return isOutage(error) ? away(this.#place.cluster, error) : error;
+		return isOutage(error) ? unavailable(this.#place.cluster, error) : error;
 	}
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Timestamp } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { SHARD_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { SHARD_CATALOG } from "../../domain/routing/collection-catalog.ts";
 import { shardTarget, type Target } from "../../domain/routing/routing.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { deleteOne, findIn, updateOne } from "../mongo/commands.ts";
@@ -31,7 +31,7 @@ export const WHOLE_SHARD = "shard";
 
 /** Where the rows of a shard's moves lie. */
 export function movesOf(map: RoutingMap, shard: number): Target {
-	const target = shardTarget(map, shard, SHARD_HOLDINGS.moves.kind);
+	const target = shardTarget(map, shard, SHARD_CATALOG.moves.kind);
 	if (target === null) throw new Error(`shard ${shard} has no collection of moves yet; its router makes it`);
 	return target;
 }

@@ -1,9 +1,9 @@
 import {
-	ARCHIVE_HOLDINGS,
+	ARCHIVE_CATALOG,
 	alarmsOf,
 	archiveDatabase,
+	catalogEntryOf,
 	copyOf,
-	holdingOf,
 } from "../../domain/routing/collection-catalog.ts";
 import type { Target } from "../../domain/routing/routing.ts";
 import type { Month } from "../../domain/time/periods.ts";
@@ -61,7 +61,7 @@ export async function takeOverCopy(
 export async function makeCopy(place: CopyPlace, epoch: number): Promise<Target> {
 	const collection = copyOf(place.month, epoch);
 	const database = archiveDatabase(place.shard);
-	const uuid = await ensureCollection(place.cluster, database, collection, ARCHIVE_HOLDINGS.copy);
+	const uuid = await ensureCollection(place.cluster, database, collection, ARCHIVE_CATALOG.copy);
 	return targetOf(place, collection, uuid);
 }
 
@@ -82,7 +82,7 @@ function renameIn({ cluster, shard }: CopyPlace, from: Leftover, to: string): Pr
 }
 
 function isCopyOf(month: Month, name: string): boolean {
-	return holdingOf(ARCHIVE_HOLDINGS, name)?.kind === "copy" && name.startsWith(`copy_${month}_`);
+	return catalogEntryOf(ARCHIVE_CATALOG, name)?.kind === "copy" && name.startsWith(`copy_${month}_`);
 }
 
 function targetOf({ cluster, shard }: CopyPlace, collection: string, uuid: string): Target {

@@ -105,11 +105,11 @@ export class LiveCopy {
 	}
 
 	/** After the sources were renamed: copies what was written while a fence was not up, and tells how many rows that was. */
-	async settle(awayOf: (pair: Pair) => Target): Promise<number> {
+	async settle(retainedArchiveOf: (pair: Pair) => Target): Promise<number> {
 		for (const { source } of this.#pairs) await this.#feed.untilRenamed(source.collection);
 		this.#changed.clear();
-		const many = await this.#copyChanged(awayOf);
-		const [wrong] = await this.#differing(awayOf, this.#changed);
+		const many = await this.#copyChanged(retainedArchiveOf);
+		const [wrong] = await this.#differing(retainedArchiveOf, this.#changed);
 		if (wrong !== undefined) throw new Error(`late rows of ${wrong.collection} did not reach their copy`);
 		return many;
 	}

@@ -2,7 +2,7 @@ import type { Document } from "mongodb";
 // The driver's own way of sending documents that are BSON already; `insertMany` would build each anew (facts.md 14).
 import { DocumentSequence } from "mongodb/lib/cmap/commands.js";
 import { ID_BYTES } from "../../domain/alarms/ids.ts";
-import { insertVerdicts } from "../../domain/alarms/write-results.ts";
+import { insertResults } from "../../domain/alarms/write-results.ts";
 import type { Target } from "../../domain/routing/routing.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { uuidBinary } from "../mongo/collections.ts";
@@ -65,8 +65,8 @@ const MESSAGE_BYTES = 16 * 1024 * 1024;
 export async function insertRaw(clusters: Clusters, target: Target, rows: RawRow[]): Promise<void> {
 	for (const message of messagesOf(rows)) {
 		const reply = await insertInto(clusters, target, message as unknown as Document[]);
-		const verdicts = insertVerdicts(reply, message.documents.length);
-		const wrong = verdicts.find((verdict) => verdict !== "stored" && verdict !== "taken");
+		const results = insertResults(reply, message.documents.length);
+		const wrong = results.find((result) => result !== "stored" && result !== "duplicate");
 		if (wrong !== undefined) throw new Error(`${nameOf(target)} answered to a copy: ${wrong}`);
 	}
 }

@@ -1,8 +1,8 @@
 import {
-	holdingOf,
+	catalogEntryOf,
 	incomingOf,
 	movedName,
-	SHARD_HOLDINGS,
+	SHARD_CATALOG,
 	shardDatabase,
 } from "../../domain/routing/collection-catalog.ts";
 import type { Target } from "../../domain/routing/routing.ts";
@@ -63,10 +63,10 @@ export async function takeOverAll(
 
 /** Made as the collection itself would be: with its engine and its indexes. */
 export async function makeIncoming(place: TargetPlace, of: string, epoch: number): Promise<Target> {
-	const holding = holdingOf(SHARD_HOLDINGS, of);
-	if (holding === null) throw new Error(`${of} is of no kind that a shard holds`);
+	const entry = catalogEntryOf(SHARD_CATALOG, of);
+	if (entry === null) throw new Error(`${of} is of no kind that a shard holds`);
 	const name = incomingOf(of, epoch);
-	const uuid = await ensureCollection(place.cluster, shardDatabase(place.shard), name, holding);
+	const uuid = await ensureCollection(place.cluster, shardDatabase(place.shard), name, entry);
 	return targetOf(place, name, uuid);
 }
 
@@ -110,7 +110,10 @@ async function findAll({ cluster, shard }: TargetPlace): Promise<Incoming[]> {
 	return all.flatMap(({ name, uuid }): Incoming[] => {
 		const moved = movedName(name);
 		if (moved?.kind === "incoming") return [{ name, uuid, of: moved.name, isFinal: false }];
-		const isFinal = moved === null && holdingOf(SHARD_HOLDINGS, name) !== null && !name.startsWith("away_");
+		const isFinal =
+			moved === null &&
+			catalogEntryOf(SHARD_CATALOG, name) !== null &&
+			!name.startsWith(`${SHARD_CATALOG.retained_archive.kind}_`);
 		return isFinal ? [{ name, uuid, of: name, isFinal }] : [];
 	});
 }

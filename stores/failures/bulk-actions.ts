@@ -11,11 +11,11 @@ import {
 	type RedriveRequest,
 } from "../../contracts/failures.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { failureRequest, refuseUnclear, toDiscard } from "../../domain/alarms/failures.ts";
+import { failureRequest, rejectUnclear, toDiscard } from "../../domain/alarms/failures.ts";
 import { parseId, showId } from "../../domain/alarms/ids.ts";
 import type { Pacer } from "../../lib/rate-limiter.ts";
 import type { Clusters } from "../mongo/clusters.ts";
-import type { HeldDocument } from "../routing/cached-document.ts";
+import type { CachedDocument } from "../routing/cached-document.ts";
 import { withMap } from "../routing/with-map.ts";
 import { discardFailure, listFailures } from "./failures.ts";
 import { type Round, runRound } from "./per-cluster.ts";
@@ -25,7 +25,7 @@ import { redriveOne } from "./redrive.ts";
 
 export interface FailureDeps {
 	clusters: Clusters;
-	routing: HeldDocument<RoutingMap>;
+	routing: CachedDocument<RoutingMap>;
 	pacer: Pacer;
 	onError: (error: unknown) => void;
 }
@@ -42,7 +42,7 @@ interface Meant {
 
 /** Sends failures again, at this process's pace, as many as the time allows. @throws {Fault} VALIDATION_FAILED, FORBIDDEN. */
 export async function redriveMany(deps: FailureDeps, request: RedriveRequest, caller: Caller): Promise<RedriveAnswer> {
-	refuseUnclear(request);
+	rejectUnclear(request);
 	const endMs = Date.now() + LONG_CALL_MS;
 	const { named, more, unavailable } = await meantBy(deps, request, caller);
 	const producer = caller.role === "operator" ? null : caller.name;
@@ -53,7 +53,7 @@ export async function redriveMany(deps: FailureDeps, request: RedriveRequest, ca
 		{
 			...onFailures(deps, endMs),
 			turn: (lastMs) => pacer.turn(lastMs),
-			deed: (map, id) => redriveOne(own, map, id),
+			action: (map, id) => redriveOne(own, map, id),
 			unavailable: (id, why) => ({ id: showId(id), result: "unavailable", why }),
 		},
 	);
@@ -90,7 +90,7 @@ export async function discardMany(
 		{
 			...onFailures(deps, endMs),
 			turn: async (lastMs) => Date.now() <= lastMs,
-			deed: async (map, id) => toItem(id, await discardFailure(deps.clusters, map, id, discarded)),
+			action: async (map, id) => toItem(id, await discardFailure(deps.clusters, map, id, discarded)),
 			unavailable: (id) => ({ id: showId(id), result: "unavailable" }),
 		},
 	);

@@ -9,10 +9,10 @@ import {
 } from "../../domain/alarms/failures.ts";
 import { shardOf, userHash, userRange } from "../../domain/alarms/ids.ts";
 import type { FailureRow } from "../../domain/alarms/rows.ts";
-import { SHARD_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { SHARD_CATALOG } from "../../domain/routing/collection-catalog.ts";
 import { shardTarget, type Target } from "../../domain/routing/routing.ts";
 import { inTime, TooLate } from "../../lib/timeout.ts";
-import { isAway, READ_MS } from "../mongo/cluster.ts";
+import { isUnavailable, READ_MS } from "../mongo/cluster.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { deleteOne, findIn, updateOne } from "../mongo/commands.ts";
 
@@ -86,7 +86,7 @@ function targetsOf(map: RoutingMap, { userId }: FailureRequest): Target[] {
 }
 
 function failuresOf(map: RoutingMap, shard: number): Target | null {
-	return shardTarget(map, shard, SHARD_HOLDINGS.failures.kind);
+	return shardTarget(map, shard, SHARD_CATALOG.failures.kind);
 }
 
 /** Null when the cluster does not answer, or not in time: a frozen one would cost the driver's 5 s. */
@@ -98,7 +98,7 @@ async function findOnCluster(
 	try {
 		return await inTime(Promise.all(targets.map((target) => findNewest(clusters, target, request))), READ_MS);
 	} catch (error) {
-		if (error instanceof TooLate || isAway(error)) return null;
+		if (error instanceof TooLate || isUnavailable(error)) return null;
 		throw error;
 	}
 }

@@ -2,19 +2,19 @@ import type { RoutingMap } from "../../contracts/routing.ts";
 import { shardOf, showId } from "../../domain/alarms/ids.ts";
 import { shardPlace } from "../../domain/routing/routing.ts";
 import { inTime, TooLate } from "../../lib/timeout.ts";
-import { isAway } from "../mongo/cluster.ts";
+import { isUnavailable } from "../mongo/cluster.ts";
 import { Fenced, isMoved } from "../mongo/commands.ts";
-import type { HeldDocument } from "../routing/cached-document.ts";
+import type { CachedDocument } from "../routing/cached-document.ts";
 
 /** A deed done to many failures within one call: clusters side by side, so that one that is silent costs the others nothing. */
 export interface Round<R> {
-	routing: HeldDocument<RoutingMap>;
+	routing: CachedDocument<RoutingMap>;
 	/** When the caller's patience ends. */
 	endMs: number;
 	/** Waits for its turn; false when there is none left before the moment given. */
 	turn: (lastMs: number) => Promise<boolean>;
 	/** Can run twice with the same result. */
-	deed: (map: RoutingMap, id: Buffer) => Promise<R>;
+	action: (map: RoutingMap, id: Buffer) => Promise<R>;
 	/** What is told of an id whose database did not answer. */
 	unavailable: (id: Buffer, why: string) => R;
 	/** Hears of errors that are neither an outage nor a moved collection. */
@@ -26,7 +26,7 @@ const FENCED = "Its shard is being moved; try again in a moment.";
 const STRANGE = "Something went wrong on our side; it has been logged. Trying again does no harm.";
 
 /** So many at once per cluster: enough for the pace, few enough to leave readers theirs. */
-const HANDS = 4;
+const CONCURRENCY = 4;
 /** A deed that is begun has so long at least, so that a sound database is not called silent for want of time. */
 const LAST_DEED_MS = 500;
 
@@ -45,20 +45,20 @@ async function runOnCluster<R>(ids: Buffer[], round: Round<R>, results: Map<stri
 	const hand = async () => {
 		for (const id of waiting) {
 			if (!isSilent && !(await round.turn(round.endMs - LAST_DEED_MS))) return;
-			const done = isSilent ? SILENT : await tryDeed(id, round);
+			const done = isSilent ? SILENT : await tryAction(id, round);
 			isSilent ||= done === SILENT;
 			results.set(showId(id), typeof done === "string" ? round.unavailable(id, done) : done.result);
 		}
 	};
-	await Promise.all(Array.from({ length: HANDS }, hand));
+	await Promise.all(Array.from({ length: CONCURRENCY }, hand));
 }
 
 /** Its result, or why there is none. A deed that comes too late goes on unwatched: whatever it does is right at any time. */
-async function tryDeed<R>(id: Buffer, round: Round<R>): Promise<{ result: R } | string> {
+async function tryAction<R>(id: Buffer, round: Round<R>): Promise<{ result: R } | string> {
 	try {
 		return { result: await inTime(withFreshMap(id, round), Math.max(round.endMs - Date.now(), 0)) };
 	} catch (error) {
-		if (error instanceof TooLate || isAway(error)) return SILENT;
+		if (error instanceof TooLate || isUnavailable(error)) return SILENT;
 		if (error instanceof Fenced || isMoved(error)) return FENCED;
 		round.onError(error);
 		return STRANGE;
@@ -66,12 +66,12 @@ async function tryDeed<R>(id: Buffer, round: Round<R>): Promise<{ result: R } | 
 }
 
 /** Once more with a fresh map when a collection has moved. */
-async function withFreshMap<R>(id: Buffer, { routing, deed }: Round<R>): Promise<R> {
+async function withFreshMap<R>(id: Buffer, { routing, action }: Round<R>): Promise<R> {
 	try {
-		return await deed(routing.current, id);
+		return await action(routing.current, id);
 	} catch (error) {
 		if (!isMoved(error)) throw error;
 		await routing.reload();
-		return deed(routing.current, id);
+		return action(routing.current, id);
 	}
 }

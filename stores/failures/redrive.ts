@@ -5,16 +5,16 @@ import type { RoutingMap } from "../../contracts/routing.ts";
 import { decideAgain } from "../../domain/alarms/failures.ts";
 import { showId } from "../../domain/alarms/ids.ts";
 import { type FailureRow, isTombstone, type Slot, type Tombstone } from "../../domain/alarms/rows.ts";
-import { buried, type Decision } from "../../domain/alarms/triage.ts";
-import { insertVerdicts, type Verdict } from "../../domain/alarms/write-results.ts";
+import { type Decision, markFailed } from "../../domain/alarms/triage.ts";
+import { insertResults, type WriteResult } from "../../domain/alarms/write-results.ts";
 import { isArchived, slotIsComing, slotOf, type Target } from "../../domain/routing/routing.ts";
 import { claimKeys } from "../alarms/idempotency-keys.ts";
 import { findSlot } from "../alarms/inbox.ts";
-import { isUnsayable } from "../alarms/insert-alarms.ts";
-import { isArchiveAway } from "../mongo/archive-breaker.ts";
+import { isUnserializable } from "../alarms/insert-alarms.ts";
+import { isArchiveUnavailable } from "../mongo/archive-breaker.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { Fenced, findIn, putInto } from "../mongo/commands.ts";
-import type { HeldDocument } from "../routing/cached-document.ts";
+import type { CachedDocument } from "../routing/cached-document.ts";
 import { findFailure, forgetFailure, renewFailure } from "./failures.ts";
 
 /**
@@ -24,7 +24,7 @@ import { findFailure, forgetFailure, renewFailure } from "./failures.ts";
  */
 export interface RedriveDeps {
 	clusters: Clusters;
-	routing: HeldDocument<RoutingMap>;
+	routing: CachedDocument<RoutingMap>;
 	/** Whose failures the caller may touch; null for everybody's. For others an id is unknown. */
 	producer: string | null;
 	nowMs: () => number;
@@ -41,13 +41,14 @@ export async function redriveOne(deps: RedriveDeps, map: RoutingMap, id: Buffer)
 	try {
 		const row = await findFailure(deps.clusters, map, id);
 		if (row === null) return await withoutRow(deps, map, id);
-		if (!isTheirs(deps, row.producer)) return told(id, "unknown");
-		if (row.discarded !== undefined) return told(id, "discarded", `By ${row.discarded.by}: ${row.discarded.why}`);
+		if (!isTheirs(deps, row.producer)) return resultFor(id, "unknown");
+		if (row.discarded !== undefined) return resultFor(id, "discarded", `By ${row.discarded.by}: ${row.discarded.why}`);
 		return await redriveRow(deps, map, row);
 	} catch (error) {
-		if (error instanceof NotNow) return told(id, "unavailable", error.message);
+		if (error instanceof NotNow) return resultFor(id, "unavailable", error.message);
 		// Of this one alone: the shard's own cluster may be well.
-		if (isArchiveAway(error)) return told(id, "unavailable", "Its archive does not answer; try again in a moment.");
+		if (isArchiveUnavailable(error))
+			return resultFor(id, "unavailable", "Its archive does not answer; try again in a moment.");
 		throw error;
 	}
 }
@@ -77,14 +78,14 @@ async function redriveRow(deps: RedriveDeps, map: RoutingMap, row: FailureRow): 
 	if (saysFailed(slot)) return failedAgain(deps, map, slot);
 	await forgetFailure(deps.clusters, map, row._id);
 	if (!isOurs) return notFailed(slot);
-	return told(row._id, isTombstone(slot) ? resultOf(slot) : "stored");
+	return resultFor(row._id, isTombstone(slot) ? resultOf(slot) : "stored");
 }
 
 /** Nothing is put into an archived month, and no key is claimed for it: what stands there is final. */
 async function redriveLate(deps: RedriveDeps, map: RoutingMap, target: Target, row: FailureRow): Promise<RedriveItem> {
 	const [slot] = await findIn<Slot>(deps.clusters, target, { _id: row._id }, 1);
 	if (slot === undefined) return failedAgain(deps, map, tooLate(deps, decideAgain(row, deps.nowMs())));
-	if (saysFailed(slot)) return told(slot._id, "failed", `MONTH_CLOSED: ${FAILURES.MONTH_CLOSED}`);
+	if (saysFailed(slot)) return resultFor(slot._id, "failed", `MONTH_CLOSED: ${FAILURES.MONTH_CLOSED}`);
 	await forgetFailure(deps.clusters, map, row._id);
 	return notFailed(slot);
 }
@@ -98,9 +99,9 @@ interface Filled {
 async function fill(deps: RedriveDeps, map: RoutingMap, decision: Decision): Promise<Filled> {
 	const target = slotOf(map, decision.id);
 	if (target === null) return { slot: closed(deps, map, decision), isOurs: true };
-	const verdict = await replaceFailed(deps.clusters, target, decision.slot);
-	if (verdict === "stored") return { slot: decision.slot, isOurs: true };
-	if (verdict === "taken") return { slot: await standing(deps.clusters, target, decision.id), isOurs: false };
+	const result = await replaceFailed(deps.clusters, target, decision.slot);
+	if (result === "stored") return { slot: decision.slot, isOurs: true };
+	if (result === "duplicate") return { slot: await standing(deps.clusters, target, decision.id), isOurs: false };
 	return { slot: await bury(deps, target, decision), isOurs: true };
 }
 
@@ -112,15 +113,15 @@ function closed(deps: RedriveDeps, map: RoutingMap, decision: Decision): Slot {
 }
 
 function tooLate({ nowMs }: RedriveDeps, decision: Decision): Tombstone {
-	return saysFailed(decision.slot) ? decision.slot : buried(decision, "MONTH_CLOSED", nowMs()).slot;
+	return saysFailed(decision.slot) ? decision.slot : markFailed(decision, "MONTH_CLOSED", nowMs()).slot;
 }
 
 /** The database will not take the row: its slot goes on saying failed, with the newest cause. */
 async function bury(deps: RedriveDeps, target: Target, decision: Decision): Promise<Slot> {
-	const { slot } = buried(decision, "STORE_REFUSED", deps.nowMs());
-	const verdict = await replaceFailed(deps.clusters, target, slot);
-	if (verdict === "stored") return slot;
-	throw new NotNow(`Its shard answered: ${verdict}; try again in a moment.`);
+	const { slot } = markFailed(decision, "STORE_REJECTED", deps.nowMs());
+	const result = await replaceFailed(deps.clusters, target, slot);
+	if (result === "stored") return slot;
+	throw new NotNow(`Its shard answered: ${result}; try again in a moment.`);
 }
 
 /**
@@ -131,20 +132,20 @@ async function replaceFailed(
 	clusters: Clusters,
 	target: Target,
 	slot: Slot,
-): Promise<Exclude<Verdict, "fenced" | "unknown">> {
-	const verdict = await tryPut(clusters, target, slot);
-	if (verdict === "fenced") throw new Fenced(`${target.database}.${target.collection}`);
-	if (verdict === "unknown") throw new NotNow("Its shard's answer did not add up; try again in a moment.");
-	return verdict;
+): Promise<Exclude<WriteResult, "fenced" | "unknown">> {
+	const result = await tryPut(clusters, target, slot);
+	if (result === "fenced") throw new Fenced(`${target.database}.${target.collection}`);
+	if (result === "unknown") throw new NotNow("Its shard's answer did not add up; try again in a moment.");
+	return result;
 }
 
-async function tryPut(clusters: Clusters, target: Target, slot: Slot): Promise<Verdict> {
+async function tryPut(clusters: Clusters, target: Target, slot: Slot): Promise<WriteResult> {
 	try {
 		const q = { _id: slot._id, outcome: "failed" };
-		const [verdict] = insertVerdicts(await putInto(clusters, target, q, slot as unknown as Document), 1);
-		return verdict ?? "unknown";
+		const [result] = insertResults(await putInto(clusters, target, q, slot as unknown as Document), 1);
+		return result ?? "unknown";
 	} catch (error) {
-		if (isUnsayable(error)) return "refused";
+		if (isUnserializable(error)) return "rejected";
 		throw error;
 	}
 }
@@ -156,26 +157,26 @@ async function standing(clusters: Clusters, target: Target, _id: Buffer): Promis
 }
 
 async function failedAgain(deps: RedriveDeps, map: RoutingMap, slot: Tombstone): Promise<RedriveItem> {
-	const { code, message } = slot.why ?? { code: "STORE_REFUSED", message: "" };
+	const { code, message } = slot.why ?? { code: "STORE_REJECTED", message: "" };
 	await renewFailure(deps.clusters, map, {
 		_id: slot._id,
 		code: code as FailureRow["code"],
 		message,
 		failedAt: slot.at,
 	});
-	return told(slot._id, "failed", `${code}: ${message}`);
+	return resultFor(slot._id, "failed", `${code}: ${message}`);
 }
 
 async function withoutRow(deps: RedriveDeps, map: RoutingMap, id: Buffer): Promise<RedriveItem> {
 	const slot = await findSlot(deps.clusters, map, id);
-	if (slot === null || !isTheirs(deps, slot.producer)) return told(id, "unknown");
+	if (slot === null || !isTheirs(deps, slot.producer)) return resultFor(id, "unknown");
 	// A worker writes the slot first and the row after.
 	if (saysFailed(slot)) throw new NotNow("Its failure is being written just now; try again in a moment.");
 	return notFailed(slot);
 }
 
 function notFailed(slot: Slot): RedriveItem {
-	return told(slot._id, "not_failed", `Its slot says ${isTombstone(slot) ? slot.outcome : "stored"}.`);
+	return resultFor(slot._id, "not_failed", `Its slot says ${isTombstone(slot) ? slot.outcome : "stored"}.`);
 }
 
 function isTheirs({ producer }: RedriveDeps, owner: string | undefined): boolean {
@@ -186,11 +187,11 @@ function saysFailed(slot: Slot): slot is Tombstone {
 	return isTombstone(slot) && slot.outcome === "failed";
 }
 
-/** Of a tombstone that a redrive has put into a slot. */
+/** Of a markFailed that a redrive has put into a slot. */
 function resultOf({ outcome }: Tombstone): RedriveResult {
 	return outcome === "canceled" ? "not_failed" : outcome;
 }
 
-function told(id: Buffer, result: RedriveResult, why?: string): RedriveItem {
+function resultFor(id: Buffer, result: RedriveResult, why?: string): RedriveItem {
 	return { id: showId(id), result, ...(why !== undefined && { why }) };
 }

@@ -2,7 +2,7 @@ import type { Lane } from "../../contracts/alarm.ts";
 import { attempt, type Breaker, CLOSED, opened } from "../../domain/time/breaker.ts";
 
 /** How long one waits for a cluster, and whether at all: one that is silent must not hold up what belongs to the others. */
-export interface Patience {
+export interface CircuitBreaker {
 	/** Whether the cluster is worth a try now. */
 	mayTry(cluster: string): boolean;
 	/** Whether an answer is to be expected. Takes nobody's trial: for putting clusters in order. */
@@ -10,8 +10,8 @@ export interface Patience {
 	/** For a group of so many rows. */
 	limitMs(rows: number): number;
 	/** A group of so many rows was answered after so long. What took longer than a round can wait says nothing good. */
-	heard(cluster: string, afterMs: number, rows: number): void;
-	silent(cluster: string): void;
+	recordSuccess(cluster: string, afterMs: number, rows: number): void;
+	recordFailure(cluster: string): void;
 }
 
 /** About a second, and a little more for a large command. */
@@ -31,31 +31,31 @@ function roundMs(rows: number): number {
 }
 
 /** One breaker per cluster, for all lanes of a process. */
-export class ClusterBreakers {
+export class CircuitBreakers {
 	readonly #breakers = new Map<string, Breaker>();
 
 	/** Of rounds of fresh alarms. Realtime never waits for a cluster that was silent; bulk not for one that stays silent. */
-	readonly ofRounds: Record<Lane, Patience> = {
-		realtime: this.#patience(roundMs, 1),
-		bulk: this.#patience((rows) => BULK_MS + rows * ROW_MS, BULK_SILENCES),
+	readonly ofRounds: Record<Lane, CircuitBreaker> = {
+		realtime: this.#breaker(roundMs, 1),
+		bulk: this.#breaker((rows) => BULK_MS + rows * ROW_MS, BULK_SILENCES),
 	};
 
 	/** Of a drainer: it finds out whether the cluster is back. */
-	readonly ofDrainers: Patience = {
-		...this.#patience(() => DRAIN_MS, 1),
-		mayTry: (cluster) => this.#trial(cluster, performance.now()),
+	readonly ofDrainers: CircuitBreaker = {
+		...this.#breaker(() => DRAIN_MS, 1),
+		mayTry: (cluster) => this.#probe(cluster, performance.now()),
 	};
 
-	#patience(limitMs: Patience["limitMs"], silences: number): Patience {
+	#breaker(limitMs: CircuitBreaker["limitMs"], silences: number): CircuitBreaker {
 		const isPromising = (cluster: string) => this.#of(cluster).failures < silences;
 		return {
-			mayTry: (cluster) => isPromising(cluster) || this.#trial(cluster, performance.now() - UNTRIED_MS),
+			mayTry: (cluster) => isPromising(cluster) || this.#probe(cluster, performance.now() - UNTRIED_MS),
 			isPromising,
 			limitMs,
-			heard: (cluster, afterMs, rows) => {
+			recordSuccess: (cluster, afterMs, rows) => {
 				if (afterMs <= roundMs(rows)) this.#breakers.delete(cluster);
 			},
-			silent: (cluster) => this.#silent(cluster),
+			recordFailure: (cluster) => this.#recordFailure(cluster),
 		};
 	}
 
@@ -63,13 +63,13 @@ export class ClusterBreakers {
 		return this.#breakers.get(cluster) ?? CLOSED;
 	}
 
-	#trial(cluster: string, nowMs: number): boolean {
+	#probe(cluster: string, nowMs: number): boolean {
 		const { may, next } = attempt(this.#of(cluster), nowMs, PACE);
 		this.#breakers.set(cluster, next);
 		return may;
 	}
 
-	#silent(cluster: string): void {
+	#recordFailure(cluster: string): void {
 		this.#breakers.set(cluster, opened(this.#of(cluster), performance.now(), PACE));
 	}
 }

@@ -62,7 +62,7 @@ export class Cluster {
 			if (!this.#isChecked) await this.check();
 			return await this.#db(database).command(command);
 		} catch (error) {
-			throw isOutage(error) ? away(this.name, error) : error;
+			throw isOutage(error) ? unavailable(this.name, error) : error;
 		}
 	}
 
@@ -74,7 +74,7 @@ export class Cluster {
 			const reply = await this.#db(database).command(limited, RAW_ROWS);
 			return reply.cursor.firstBatch as Buffer[];
 		} catch (error) {
-			throw isOutage(error) ? away(this.name, error) : error;
+			throw isOutage(error) ? unavailable(this.name, error) : error;
 		}
 	}
 
@@ -121,7 +121,7 @@ export class Cluster {
 		const admin = this.#client.db("admin");
 		const hello = await admin.command({ hello: 1 });
 		// Who may not ask (no right to) cannot have set it either: our own commands all say majority.
-		const defaults = await admin.command({ getDefaultRWConcern: 1 }).catch(unlessAway);
+		const defaults = await admin.command({ getDefaultRWConcern: 1 }).catch(unlessUnavailable);
 		const fault = wrongSetting(hello) ?? wrongConcern(defaults);
 		if (fault !== null) throw new WrongServer(`the MongoDB cluster ${this.name} ${fault}`);
 		this.#isChecked = true;
@@ -140,7 +140,7 @@ function wrongSetting(hello: Document): string | null {
 }
 
 /** A refusal to answer this one question, but no silence. */
-function unlessAway(error: unknown): Document {
+function unlessUnavailable(error: unknown): Document {
 	if (isOutage(error)) throw error;
 	return {};
 }
@@ -152,12 +152,12 @@ function wrongConcern({ defaultWriteConcern: concern }: Document): string | null
 
 function isRetryable(error: unknown): boolean {
 	// A read that took too long would take as long again.
-	if (isAway(error)) return (error as { cause?: { code?: unknown } }).cause?.code !== MAX_TIME_EXPIRED;
+	if (isUnavailable(error)) return (error as { cause?: { code?: unknown } }).cause?.code !== MAX_TIME_EXPIRED;
 	return error instanceof MongoError && error.hasErrorLabel("RetryableReadError");
 }
 
 /** True when a cluster did not answer, or not in time: nothing is known of the command. */
-export function isAway(error: unknown): boolean {
+export function isUnavailable(error: unknown): boolean {
 	return error instanceof Fault && error.type === "UNAVAILABLE";
 }
 
@@ -166,12 +166,12 @@ export async function answered<T>(name: string, work: Promise<T>, limitMs: numbe
 	try {
 		return await inTime(work, limitMs);
 	} catch (error) {
-		throw error instanceof TooLate ? away(name, error) : error;
+		throw error instanceof TooLate ? unavailable(name, error) : error;
 	}
 }
 
 /** That a cluster did not answer, as every caller understands it. */
-export function away(name: string, cause: unknown): Fault {
+export function unavailable(name: string, cause: unknown): Fault {
 	const fault = new Fault("UNAVAILABLE", "A database does not answer; try again in a moment.", {
 		retryAfterS: 1,
 		cluster: name,

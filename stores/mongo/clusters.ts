@@ -2,7 +2,7 @@ import type { ClusterAddress } from "../../config.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { sameHosts } from "../../domain/routing/cluster-address.ts";
 import { addressConflict } from "../../domain/routing/clusters.ts";
-import { ArchiveGate } from "./archive-breaker.ts";
+import { ArchiveBreaker } from "./archive-breaker.ts";
 import { Cluster } from "./cluster.ts";
 import { Refusal } from "./fatal-error.ts";
 
@@ -19,7 +19,7 @@ export class Clusters {
 	readonly archive: ReadonlyMap<string, Cluster>;
 	readonly meta: Cluster;
 	/** By way of it archived months are read. */
-	readonly archiveGate = new ArchiveGate();
+	readonly archiveBreaker = new ArchiveBreaker();
 	/** What the environment says of service clusters: it stands before what the map says. */
 	readonly given: ReadonlyMap<string, string>;
 	readonly #service = new Map<string, Cluster>();

@@ -1,6 +1,6 @@
 import { type Document, MongoServerError, UUID } from "mongodb";
 import { MOVED } from "../../domain/alarms/write-results.ts";
-import type { Holding } from "../../domain/routing/collection-catalog.ts";
+import type { CatalogEntry } from "../../domain/routing/collection-catalog.ts";
 import type { Cluster } from "./cluster.ts";
 
 /** The only place where collections are made: an insert into a missing month would quietly make an ordinary one. */
@@ -16,15 +16,15 @@ export async function ensureCollection(
 	cluster: Commanding,
 	database: string,
 	name: string,
-	holding: Holding,
+	entry: CatalogEntry,
 ): Promise<string> {
 	try {
-		await cluster.command(database, createCommand(name, holding));
+		await cluster.command(database, createCommand(name, entry));
 	} catch (error) {
 		if (!(error instanceof MongoServerError && error.code === NAMESPACE_EXISTS)) throw error;
 	}
 	const uuid = await uuidOf(cluster, database, name);
-	await ensureIndexes(cluster, database, name, uuid, holding);
+	await ensureIndexes(cluster, database, name, uuid, entry);
 	return uuid;
 }
 
@@ -34,14 +34,14 @@ export async function ensureIndexes(
 	database: string,
 	name: string,
 	uuid: string,
-	{ indexes = [] }: Holding,
+	{ indexes = [] }: CatalogEntry,
 ): Promise<void> {
 	if (indexes.length === 0) return;
 	// With the UUID: without it, a collection that is gone would be made again, and an ordinary one.
 	await cluster.command(database, { createIndexes: name, indexes, collectionUUID: uuidBinary(uuid) });
 }
 
-function createCommand(name: string, { engine }: Holding): Document {
+function createCommand(name: string, { engine }: CatalogEntry): Document {
 	const command = { create: name, clusteredIndex: { key: { _id: 1 }, unique: true } };
 	return engine === null ? command : { ...command, storageEngine: { wiredTiger: { configString: engine } } };
 }

@@ -1,7 +1,7 @@
 import type { Document } from "mongodb";
 import { FENCED, MOVED, type WriteReply } from "../../domain/alarms/write-results.ts";
 import { isArchived, type Target } from "../../domain/routing/routing.ts";
-import { archiveAway } from "./archive-breaker.ts";
+import { archiveUnavailable } from "./archive-breaker.ts";
 import type { Clusters } from "./clusters.ts";
 import { uuidBinary } from "./collections.ts";
 import { MAJORITY } from "./write-concern.ts";
@@ -42,7 +42,7 @@ export async function putInto(clusters: Clusters, target: Target, q: Document, r
 /** Deletes one document; gone already is as good. */
 export async function deleteOne(clusters: Clusters, target: Target, q: Document): Promise<void> {
 	const reply = await writeTo(clusters, target, { delete: target.collection, deletes: [{ q, limit: 1 }] });
-	refuseWrongReply(reply, target);
+	rejectWrongReply(reply, target);
 }
 
 /** Deletes the documents with these ids, which are in order, and tells how many there were. A fence lets it pass. */
@@ -50,12 +50,12 @@ export async function deleteByIds(clusters: Clusters, target: Target, ids: Buffe
 	// The bounds beside the list: whatever a server makes of `$in`, it looks at no more of the tree than that.
 	const q = { _id: { $gte: ids.at(0), $lte: ids.at(-1), $in: ids } };
 	const reply = await writeTo(clusters, target, { delete: target.collection, deletes: [{ q, limit: 0 }] });
-	refuseWrongReply(reply, target);
+	rejectWrongReply(reply, target);
 	return reply.n ?? 0;
 }
 
 /** @throws {Fenced} and any other error of a single write. */
-function refuseWrongReply({ writeErrors = [], writeConcernError }: WriteReply, target: Target): void {
+function rejectWrongReply({ writeErrors = [], writeConcernError }: WriteReply, target: Target): void {
 	const [error] = writeErrors;
 	const name = `${target.database}.${target.collection}`;
 	if (error?.code === FENCED) throw new Fenced(name);
@@ -72,7 +72,7 @@ export async function updateOne(
 	upsert = false,
 ): Promise<boolean> {
 	const reply = await writeTo(clusters, target, { update: target.collection, updates: [{ q, u, upsert }] });
-	refuseWrongReply(reply, target);
+	rejectWrongReply(reply, target);
 	return reply.n === 1;
 }
 
@@ -82,7 +82,7 @@ export async function updateAll(
 	target: Target,
 	updates: { q: Document; u: Document }[],
 ): Promise<void> {
-	refuseWrongReply(await writeTo(clusters, target, { update: target.collection, updates, ordered: false }), target);
+	rejectWrongReply(await writeTo(clusters, target, { update: target.collection, updates, ordered: false }), target);
 }
 
 /** A find of one batch. `batchSize` = `limit`, or at most 101 rows would come back. */
@@ -126,8 +126,8 @@ function readFrom(clusters: Clusters, target: Target, command: Document): Promis
 	if (!isArchived(target)) return clusters.at(target.cluster).read(target.database, command);
 	const cluster = clusters.archive.get(target.cluster);
 	// Taken out of the configuration, or not yet in it: newer alarms can be read all the same.
-	if (cluster === undefined) return Promise.reject(archiveAway(target.cluster));
-	return clusters.archiveGate.read(cluster, target.database, command);
+	if (cluster === undefined) return Promise.reject(archiveUnavailable(target.cluster));
+	return clusters.archiveBreaker.read(cluster, target.database, command);
 }
 
 /** A pipeline of at most `most` rows, in one batch. The UUID guards its own collection; one that it joins moves together with it. */

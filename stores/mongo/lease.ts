@@ -16,11 +16,11 @@ export interface Lease {
 const COLLECTION = "leases";
 
 /** The lease, fresh for `forMs`, if `holder` has it already or nobody has; null while another has it. */
-export async function takeLease(cluster: Cluster, duty: string, holder: string, forMs: number): Promise<Lease | null> {
+export async function takeLease(cluster: Cluster, lock: string, holder: string, forMs: number): Promise<Lease | null> {
 	const askedMs = performance.now();
 	const reply = await cluster.command(CLUSTER_DATABASE, {
 		findAndModify: COLLECTION,
-		query: { _id: duty },
+		query: { _id: lock },
 		// Decided inside the update, where the database's own clock can be asked.
 		update: [{ $replaceWith: { $cond: [mayTake(holder), taken(holder, forMs), "$$ROOT"] } }],
 		upsert: true,
@@ -45,10 +45,10 @@ function taken(holder: string, forMs: number): Document {
 }
 
 /** Gives the lease back, so that the next need not wait for its end. */
-export async function releaseLease(cluster: Cluster, duty: string, holder: string): Promise<void> {
+export async function releaseLease(cluster: Cluster, lock: string, holder: string): Promise<void> {
 	await cluster.command(CLUSTER_DATABASE, {
 		update: COLLECTION,
-		updates: [{ q: { _id: duty, holder }, u: [{ $set: { until: "$$NOW" } }] }],
+		updates: [{ q: { _id: lock, holder }, u: [{ $set: { until: "$$NOW" } }] }],
 		writeConcern: MAJORITY,
 	});
 }

@@ -2,7 +2,12 @@ import type { Document } from "mongodb";
 import type { NumberRange } from "../../domain/alarms/batch-numbers.ts";
 import { ID_BYTES } from "../../domain/alarms/ids.ts";
 import type { AccountRow } from "../../domain/jobs/reconcile.ts";
-import { CLUSTER_DATABASE, CLUSTER_HOLDINGS, holdingOf, ledgerOf } from "../../domain/routing/collection-catalog.ts";
+import {
+	CLUSTER_CATALOG,
+	CLUSTER_DATABASE,
+	catalogEntryOf,
+	ledgerOf,
+} from "../../domain/routing/collection-catalog.ts";
 import type { Cluster } from "../mongo/cluster.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { toBuffer } from "../mongo/commands.ts";
@@ -59,7 +64,7 @@ async function namesOn(cluster: Cluster, silent: Silent): Promise<string[]> {
 	const command = { listCollections: 1, nameOnly: true, cursor: { batchSize: 1_000 } };
 	const reply = await readPatiently(cluster, silent, CLUSTER_DATABASE, command);
 	const names = ((reply?.cursor.firstBatch ?? []) as { name: string }[]).map(({ name }) => name);
-	return names.filter((name) => holdingOf(CLUSTER_HOLDINGS, name)?.kind === CLUSTER_HOLDINGS.ledger.kind).sort();
+	return names.filter((name) => catalogEntryOf(CLUSTER_CATALOG, name)?.kind === CLUSTER_CATALOG.ledger.kind).sort();
 }
 
 async function sizedDay(cluster: Cluster, silent: Silent, collection: string): Promise<LedgerDay> {

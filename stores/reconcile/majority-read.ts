@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Document } from "mongodb";
-import { type Cluster, isAway } from "../mongo/cluster.ts";
+import { type Cluster, isUnavailable } from "../mongo/cluster.ts";
 
 /** Reads of a long check: of what is safe on a majority, one at a time, and patient with a cluster that is busy. */
 
@@ -26,7 +26,7 @@ export async function readPatiently(
 		try {
 			return await cluster.read(database, "find" in command ? { ...command, ...OF_A_MAJORITY } : command);
 		} catch (error) {
-			if (!isAway(error)) throw error;
+			if (!isUnavailable(error)) throw error;
 			if (attempt === TRIES) silent.add(cluster.name);
 			else await sleep(PAUSE_MS);
 		}

@@ -5,7 +5,7 @@ import { type FoundSlot, placeName } from "../../domain/jobs/reconcile.ts";
 import {
 	archiveDatabase,
 	monthOfCollection,
-	SHARD_HOLDINGS,
+	SHARD_CATALOG,
 	shardDatabase,
 } from "../../domain/routing/collection-catalog.ts";
 import { shardTarget } from "../../domain/routing/routing.ts";
@@ -115,7 +115,7 @@ export async function findFailures(
 	shard: number,
 	ids: Buffer[],
 ): Promise<Set<string>> {
-	const target = shardTarget(map, shard, SHARD_HOLDINGS.failures.kind);
+	const target = shardTarget(map, shard, SHARD_CATALOG.failures.kind);
 	if (target === null || ids.length === 0) return new Set();
 	const cluster = clusters.at(target.cluster);
 	const rows = await rowsByIds(cluster, silent, target.database, { name: target.collection }, ids);

@@ -15,7 +15,7 @@ export interface Watch<T> {
 }
 
 /** A versioned document held in memory and kept fresh: by polling, and at once when somebody calls `reload`. */
-export class HeldDocument<T extends Versioned> {
+export class CachedDocument<T extends Versioned> {
 	readonly #clusters: Clusters;
 	readonly #id: string;
 	readonly #watch: Watch<T>;

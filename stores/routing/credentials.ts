@@ -12,18 +12,18 @@ export function loadCredentials(clusters: Clusters): Promise<VersionedCredential
 /** Changes the credentials by compare-and-set, again when somebody else was first. */
 export async function changeCredentials(
 	clusters: Clusters,
-	change: (held: Credentials) => Credentials,
+	change: (cached: Credentials) => Credentials,
 	triesLeft = MOST_TRIES,
 ): Promise<void> {
-	const held = await loadCredentials(clusters);
-	const { keys, customerKeys } = change(held ?? { keys: [], customerKeys: [] });
-	const next = { version: (held?.version ?? 0) + 1, keys, customerKeys };
+	const cached = await loadCredentials(clusters);
+	const { keys, customerKeys } = change(cached ?? { keys: [], customerKeys: [] });
+	const next = { version: (cached?.version ?? 0) + 1, keys, customerKeys };
 	if (await replaceDocument(clusters, CREDENTIALS_ID, next)) return;
 	if (triesLeft === 0) throw new Error("the credentials are being changed by others all the time; try again");
 	await changeCredentials(clusters, change, triesLeft - 1);
 }
 
 /** Brings the copies on clusters that were away up to date. */
-export function copyCredentials(clusters: Clusters, held: VersionedCredentials): Promise<void> {
-	return copyDocument(clusters, CREDENTIALS_ID, held);
+export function copyCredentials(clusters: Clusters, cached: VersionedCredentials): Promise<void> {
+	return copyDocument(clusters, CREDENTIALS_ID, cached);
 }

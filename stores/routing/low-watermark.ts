@@ -26,7 +26,7 @@ function later(atMs: number): Document {
 const POLL_MS = 1_000;
 
 /** The watermark in memory. An old one is only more cautious: it calls more ids pending. */
-export class HeldLowWatermark {
+export class CachedLowWatermark {
 	readonly #clusters: Clusters;
 	#atMs: number | null = null;
 	#timer: NodeJS.Timeout | null = null;

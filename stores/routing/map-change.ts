@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Fault } from "../../contracts/errors.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { backoffMs } from "../../domain/alarms/write-results.ts";
-import { isAway } from "../mongo/cluster.ts";
+import { isUnavailable } from "../mongo/cluster.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 import { MAP_ID } from "./provision.ts";
 import { loadDocument, replaceDocument } from "./versioned-documents.ts";
@@ -43,7 +43,7 @@ async function replaceMap(clusters: Clusters, next: RoutingMap): Promise<boolean
 		if (isReplaced) clusters.learn(next);
 		return isReplaced;
 	} catch (error) {
-		throw isAway(error) ? unchangeable(error) : error;
+		throw isUnavailable(error) ? unchangeable(error) : error;
 	}
 }
 

@@ -1,13 +1,13 @@
 import { hostname } from "node:os";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import type { HistoryQuery, MapChangeRow, MapHistory } from "../../contracts/shards.ts";
-import { META_DATABASE, META_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import { META_CATALOG, META_DATABASE } from "../../domain/routing/collection-catalog.ts";
 import { describeChange, withGaps } from "../../domain/routing/map-history.ts";
 import type { Clusters } from "../mongo/clusters.ts";
 
 /** Who has changed the routing map, when, and what: a row per version in the meta database. */
 
-const COLLECTION = META_HOLDINGS.history.kind;
+const COLLECTION = META_CATALOG.history.kind;
 const WRITER = `${hostname()}-${process.pid}`.toLowerCase();
 const MAJORITY = { w: "majority", j: true };
 

@@ -2,14 +2,14 @@ import { MAP_ID, type RoutingMap } from "../../contracts/routing.ts";
 import { isOpen } from "../../domain/routing/clusters.ts";
 import {
 	alarmsOf,
+	CLUSTER_CATALOG,
 	CLUSTER_DATABASE,
-	CLUSTER_HOLDINGS,
+	catalogEntryOf,
 	due,
-	holdingOf,
 	keyDaysBehind,
 	keyDaysExpired,
 	ledgerExpired,
-	SHARD_HOLDINGS,
+	SHARD_CATALOG,
 	shardDatabase,
 } from "../../domain/routing/collection-catalog.ts";
 import { monthsDue } from "../../domain/routing/months.ts";
@@ -84,8 +84,8 @@ export async function ensureCollections(
 
 /** Makes the indexes of all shards' collections that the map knows, and tells what could not be done. Cheap where they are there. */
 export async function ensureShardIndexes(clusters: Clusters, map: RoutingMap): Promise<unknown[]> {
-	const { errors } = await each(indexedOfShards(map), ({ shard, cluster, name, uuid, holding }) =>
-		ensureIndexes(clusters.at(cluster), shardDatabase(shard), name, uuid, holding),
+	const { errors } = await each(indexedOfShards(map), ({ shard, cluster, name, uuid, entry }) =>
+		ensureIndexes(clusters.at(cluster), shardDatabase(shard), name, uuid, entry),
 	);
 	return errors;
 }
@@ -93,8 +93,8 @@ export async function ensureShardIndexes(clusters: Clusters, map: RoutingMap): P
 function indexedOfShards(map: RoutingMap) {
 	return map.shards.flatMap(({ cluster, collections }, shard) =>
 		Object.entries(collections).flatMap(([name, { uuid }]) => {
-			const holding = holdingOf(SHARD_HOLDINGS, name);
-			return holding?.indexes === undefined ? [] : [{ shard, cluster, name, uuid, holding }];
+			const entry = catalogEntryOf(SHARD_CATALOG, name);
+			return entry?.indexes === undefined ? [] : [{ shard, cluster, name, uuid, entry }];
 		}),
 	);
 }
@@ -106,12 +106,12 @@ async function makeWhatIsDue(
 ): Promise<{ change: MapChange; errors: unknown[] }> {
 	// Null, and then nothing is dropped, when it cannot be read.
 	const watermarkMs = await readLowWatermark(clusters).catch(() => null);
-	const ofShards = await each(missingOfShards(map, now, watermarkMs), async ({ shard, cluster, name, holding }) => {
-		const uuid = await ensureCollection(clusters.at(cluster), shardDatabase(shard), name, holding);
+	const ofShards = await each(missingOfShards(map, now, watermarkMs), async ({ shard, cluster, name, entry }) => {
+		const uuid = await ensureCollection(clusters.at(cluster), shardDatabase(shard), name, entry);
 		return { shard, name, uuid };
 	});
-	const ofClusters = await each(missingOfClusters(clusters, map, now), async ({ cluster, name, holding }) => {
-		const uuid = await ensureCollection(clusters.at(cluster), CLUSTER_DATABASE, name, holding);
+	const ofClusters = await each(missingOfClusters(clusters, map, now), async ({ cluster, name, entry }) => {
+		const uuid = await ensureCollection(clusters.at(cluster), CLUSTER_DATABASE, name, entry);
 		return { cluster, name, uuid };
 	});
 	const dropped = await each(expiredLedgers(map, now), async ({ cluster, name, uuid }) => {
@@ -130,29 +130,29 @@ async function makeWhatIsDue(
 }
 
 function missingOfShards(map: RoutingMap, now: Date, watermarkMs: number | null) {
-	const { alarms, keys, ...others } = SHARD_HOLDINGS;
+	const { alarms, keys, ...others } = SHARD_CATALOG;
 	const nowMs = now.getTime();
 	return map.shards.flatMap(({ cluster, collections }, shard) => {
-		const months = monthsDue(collections, nowMs).map((month) => ({ name: alarmsOf(month), holding: alarms }));
+		const months = monthsDue(collections, nowMs).map((month) => ({ name: alarmsOf(month), entry: alarms }));
 		const behind = keyDaysBehind(Object.keys(collections), nowMs, watermarkMs);
-		const days = behind.map((name) => ({ name, holding: keys }));
+		const days = behind.map((name) => ({ name, entry: keys }));
 		return [...months, ...due({ keys, ...others }, nowMs), ...days]
 			.filter(({ name }) => collections[name] === undefined)
-			.map(({ name, holding }) => ({ shard, cluster, name, holding }));
+			.map(({ name, entry }) => ({ shard, cluster, name, entry }));
 	});
 }
 
 function missingOfClusters(clusters: Clusters, map: RoutingMap, now: Date) {
 	const open = [...clusters.service.keys()].filter((cluster) => isOpen(map, cluster));
 	return open.flatMap((cluster) =>
-		due(CLUSTER_HOLDINGS, now.getTime())
+		due(CLUSTER_CATALOG, now.getTime())
 			.filter(({ name }) => map.clusters[cluster]?.collections[name] === undefined)
-			.map(({ name, holding }) => ({ cluster, name, holding })),
+			.map(({ name, entry }) => ({ cluster, name, entry })),
 	);
 }
 
-async function each<T, R>(list: T[], deed: (one: T) => Promise<R>): Promise<{ done: R[]; errors: unknown[] }> {
-	const settled = await Promise.allSettled(list.map(deed));
+async function each<T, R>(list: T[], work: (one: T) => Promise<R>): Promise<{ done: R[]; errors: unknown[] }> {
+	const settled = await Promise.allSettled(list.map(work));
 	return {
 		done: settled.filter((one) => one.status === "fulfilled").map(({ value }) => value),
 		errors: settled.filter((one) => one.status === "rejected").map(({ reason }) => reason),

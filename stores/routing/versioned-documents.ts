@@ -2,10 +2,10 @@ import type { Document } from "mongodb";
 import { MAP_ID, type RoutingMap } from "../../contracts/routing.ts";
 import { DUPLICATE_KEY } from "../../domain/alarms/write-results.ts";
 import {
+	CLUSTER_CATALOG,
 	CLUSTER_DATABASE,
-	CLUSTER_HOLDINGS,
+	META_CATALOG,
 	META_DATABASE,
-	META_HOLDINGS,
 } from "../../domain/routing/collection-catalog.ts";
 import { answered, type Cluster } from "../mongo/cluster.ts";
 import type { Clusters } from "../mongo/clusters.ts";
@@ -24,11 +24,11 @@ const COLLECTION = "documents";
 
 /** Makes the places where the documents lie, and what else the meta database holds, before the first is written. */
 export async function ensureDocuments(clusters: Clusters): Promise<void> {
-	for (const holding of Object.values(META_HOLDINGS)) {
-		await ensureCollection(clusters.meta, META_DATABASE, holding.kind, holding);
+	for (const entry of Object.values(META_CATALOG)) {
+		await ensureCollection(clusters.meta, META_DATABASE, entry.kind, entry);
 	}
 	for (const cluster of clusters.service.values()) {
-		await ensureCollection(cluster, CLUSTER_DATABASE, COLLECTION, CLUSTER_HOLDINGS.documents);
+		await ensureCollection(cluster, CLUSTER_DATABASE, COLLECTION, CLUSTER_CATALOG.documents);
 	}
 }
 

@@ -36,8 +36,8 @@ test("it is marked, gets nothing more, and the move to it is given up; when it i
 		const early = cancelMove(deps, WORK);
 		await early.next();
 		await expect(early.next()).rejects.toMatchObject({ type: "UNAVAILABLE" });
-		const { state, inTheWay } = await retireCluster(deps, "c1", "olga");
-		expect([state, inTheWay]).toEqual(["retiring", [expect.stringContaining("c1 does not answer")]]);
+		const { state, blockers } = await retireCluster(deps, "c1", "olga");
+		expect([state, blockers]).toEqual(["retiring", [expect.stringContaining("c1 does not answer")]]);
 		const late = cancelMove(deps, WORK);
 		await late.next();
 		expect(await late.next()).toEqual({ done: true, value: true });

@@ -63,7 +63,7 @@ const whenFree = (deed: () => Promise<void>) => eventually(() => deed().then(() 
 const isGone = ({ _id }: Pick<Slot, "_id">) => userHash(gone).equals(_id.subarray(0, 8));
 /** The customer's, wherever they are. */
 async function traces(): Promise<Document[]> {
-	const found = await Promise.all(["alarms_", "away_", "copy_"].map((prefix) => shards.all(prefix)));
+	const found = await Promise.all(["alarms_", "retained_archive_", "copy_"].map((prefix) => shards.all(prefix)));
 	return found.flat().filter((row) => isGone(row as Slot));
 }
 async function archived(): Promise<string[]> {

@@ -53,14 +53,14 @@ async function sleepThrough(
 	for await (const _ of work());
 	const place = await placeNow();
 	thaw(sleeper.pid);
-	expect(await sleeper.finish()).toBe("end DutyLost");
+	expect(await sleeper.finish()).toBe("end LockLost");
 	expect(await placeNow()).toEqual(place);
 }
 
 test.each(beforeTheLast(MOVE_STEPS))("a mover of a shard, after: %s", async (step) => {
 	const before = await rowsOn(shards, shard, "c0");
 	await sleepThrough({ to: "c1" }, step, () => moveShard(moveDeps(clusters, "test"), { run: "r", shard, to: "c1" }));
-	expect(await placeNow()).toMatchObject({ cluster: "c1", left: [{ cluster: "c0", settled: true }] });
+	expect(await placeNow()).toMatchObject({ cluster: "c1", retained: [{ cluster: "c0", settled: true }] });
 	expect(await rowsOn(shards, shard, "c1")).toEqual(before);
 });
 
@@ -83,6 +83,6 @@ test.each(beforeTheLast(MOVE_STEPS))("a mover of a month, after: %s", async (ste
 	const before = await rawRows(shards.cluster("c0").db(shardDatabase(shard)).collection(name));
 	const work = { run: "r", shard, month: MONTH };
 	await sleepThrough({ month: MONTH }, step, () => archiveMonth(moveDeps(clusters, "test"), work));
-	expect((await placeNow())?.collections[name]).toMatchObject({ tier: "archive", away: { settled: true } });
+	expect((await placeNow())?.collections[name]).toMatchObject({ tier: "archive", retained: { settled: true } });
 	expect(await rawRows(shards.cluster("a0").db(archiveDatabase(shard)).collection(name))).toEqual(before);
 });

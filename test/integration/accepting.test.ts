@@ -10,7 +10,7 @@ import { newAlarmId } from "../../domain/alarms/ids.ts";
 import { findServer } from "../../ops/embedded/index.ts";
 import { freePort } from "../../ops/embedded/port.ts";
 import { streamOf } from "../../streams/lanes.ts";
-import { HEADER, isRefused, publishBatch } from "../../streams/publisher.ts";
+import { HEADER, isRejected, publishBatch } from "../../streams/publisher.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
@@ -55,7 +55,7 @@ function packerOn(connection: Awaited<ReturnType<typeof connect>>, numbers: Batc
 	const acceptance = new Acceptance("bulk", numbers, () => ({
 		publish: (batch, timeoutMs) => publishBatch(connection.jetstream(), batch, timeoutMs),
 		save: () => Promise.reject(new Error("there is no outbox")),
-		isRefused,
+		isRejected,
 	}));
 	return new GroupCommit((items, sinceMs) => acceptance.accept(items, sinceMs));
 }

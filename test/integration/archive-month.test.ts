@@ -2,12 +2,17 @@ import type { CollectionInfo, Document } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { idTimeMs, showId } from "../../domain/alarms/ids.ts";
 import type { Slot } from "../../domain/alarms/rows.ts";
-import { alarmsOf, archiveDatabase, awayOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import {
+	alarmsOf,
+	archiveDatabase,
+	retainedArchiveOf,
+	shardDatabase,
+} from "../../domain/routing/collection-catalog.ts";
 import { shardTarget, type Target } from "../../domain/routing/routing.ts";
 import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { liftDeadFences } from "../../jobs/lock/lift-dead-fences.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
-import { dropAway } from "../../jobs/migrate/drop-archived-source.ts";
+import { dropRetainedArchives } from "../../jobs/migrate/drop-archived-source.ts";
 import { dropMonth } from "../../jobs/migrate/drop-month.ts";
 import { MOVE_STEPS, type MoveDeps, type MoveStep } from "../../jobs/migrate/migration.ts";
 import { gatherFacts } from "../../jobs/plan/archive-facts.ts";
@@ -97,11 +102,11 @@ function expectSame(found: Buffer[], before: Buffer[]) {
 /** Whatever happened before: the month is in the archive, equal to its source, which was renamed away and may be dropped. */
 async function expectArchived(before: Buffer[]) {
 	const place = await placeNow();
-	expect(place).toMatchObject({ tier: "archive", cluster: "a0", away: { settled: true } });
+	expect(place).toMatchObject({ tier: "archive", cluster: "a0", retained: { settled: true } });
 	const info = await infoOf("a0", archiveDatabase(shard), alarmsOf(MONTH));
 	expect(info?.info?.uuid?.toString("hex")).toBe(place?.uuid);
 	expectSame(await inArchive(), before);
-	expectSame(await atSource(awayOf(MONTH)), before);
+	expectSame(await atSource(retainedArchiveOf(MONTH)), before);
 	expect(await infoOf(serviceCluster(), shardDatabase(shard), alarmsOf(MONTH))).toBeUndefined();
 	const left = await shards
 		.cluster("a0")
@@ -109,7 +114,7 @@ async function expectArchived(before: Buffer[]) {
 		.listCollections({ name: /^copy_/ })
 		.toArray();
 	expect(left).toEqual([]);
-	expect((await newestMap(clusters)).shards[shard]?.duty).toBeUndefined();
+	expect((await newestMap(clusters)).shards[shard]?.lock).toBeUndefined();
 }
 
 test("a month is brought into the archive byte by byte, compressed by zstd, and its source is renamed away", async () => {
@@ -140,7 +145,7 @@ test("what is written to the month until the fence stands is in the archive: mar
 	await archive({}, write);
 	const found = await inArchive();
 	expect(found).toHaveLength(rows.length + 8);
-	await expectArchived(await atSource(awayOf(MONTH)));
+	await expectArchived(await atSource(retainedArchiveOf(MONTH)));
 	expect(Buffer.concat(found).includes("readAt")).toBe(true);
 });
 
@@ -175,14 +180,14 @@ describe("a copy that is not equal is refused, by name, and nothing is switched 
 		const spoiled = archive({}, async (step) => {
 			if (step === "copied") await deed(_id);
 		});
-		await expect(spoiled).rejects.toMatchObject({ name: "MoveRefused", code: "COPY_DIFFERS" });
+		await expect(spoiled).rejects.toMatchObject({ name: "MoveRejected", code: "COPY_DIFFERS" });
 		await expect(archive()).rejects.toThrow(named(_id));
 		expect(await placeNow()).toEqual({ tier: "service", uuid: sourceOf().uuid });
 		expectSame(await atSource(), before);
 		// The source takes writes again, and a fresh copy is right.
 		expect(await updateOne(clusters, sourceOf(), { _id }, { $set: { hidden: true } })).toBe(true);
 		for await (const _ of archiveMonth(deps(), work({ fresh: true })));
-		await expectArchived(await atSource(awayOf(MONTH)));
+		await expectArchived(await atSource(retainedArchiveOf(MONTH)));
 	});
 });
 
@@ -193,7 +198,7 @@ test("a row that is spoiled and then marked by its customer is right again, beca
 		await (await copyNow()).updateOne({ _id }, { $set: { title: "spoiled" } });
 		await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: new Date() } }]);
 	});
-	await expectArchived(await atSource(awayOf(MONTH)));
+	await expectArchived(await atSource(retainedArchiveOf(MONTH)));
 });
 
 test("a mover that is killed after any of its steps is followed by one that goes on, and nothing is lost or doubled", async () => {
@@ -268,7 +273,7 @@ describe("a mover that is frozen, and wakes after another has taken over, does n
 		await archive();
 		const place = await placeNow();
 		thaw(sleeper.pid);
-		expect(await sleeper.finish()).toBe("end DutyLost");
+		expect(await sleeper.finish()).toBe("end LockLost");
 		expect(await placeNow()).toEqual(place);
 		await expectArchived(before);
 	});
@@ -314,7 +319,7 @@ describe("a mover that sleeps before it has found an earlier copy, and wakes aft
 		await shards.endLease(shard);
 		await archive();
 		awake.resolve();
-		await expect(sleeper).rejects.toMatchObject({ name: "DutyLost" });
+		await expect(sleeper).rejects.toMatchObject({ name: "LockLost" });
 		await expectArchived(before);
 	});
 });
@@ -395,7 +400,7 @@ test("what slips through a fence that was lifted from under its mover is in the 
 		await shards.cluster(serviceCluster()).db(dbName).command({ collMod: collectionName, validator: {} });
 		await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: new Date() } }]);
 	});
-	const kept = await atSource(awayOf(MONTH));
+	const kept = await atSource(retainedArchiveOf(MONTH));
 	expect(kept.find((row) => row.includes(_id))?.includes("readAt")).toBe(true);
 	await expectArchived(kept);
 });
@@ -405,12 +410,12 @@ test("a source is dropped when its grace time is over, and an archived month whe
 	await archive();
 	const hours = 3_600_000;
 	await expect(dropMonth(deps(), work())).rejects.toMatchObject({ code: "NOT_ARCHIVED" });
-	expect(await dropAway(deps(), hours)).toEqual({ dropped: [], errors: [] });
-	expect(await atSource(awayOf(MONTH))).toHaveLength(rows.length);
+	expect(await dropRetainedArchives(deps(), hours)).toEqual({ dropped: [], errors: [] });
+	expect(await atSource(retainedArchiveOf(MONTH))).toHaveLength(rows.length);
 	const later = deps({ nowMs: () => Date.now() + hours });
-	expect((await dropAway(later, hours)).dropped).toContain(alarmsOf(MONTH));
-	expect(await atSource(awayOf(MONTH))).toEqual([]);
-	expect((await placeNow())?.away).toBeUndefined();
+	expect((await dropRetainedArchives(later, hours)).dropped).toContain(alarmsOf(MONTH));
+	expect(await atSource(retainedArchiveOf(MONTH))).toEqual([]);
+	expect((await placeNow())?.retained).toBeUndefined();
 	expect(await inArchive()).toHaveLength(rows.length);
 	await dropMonth(deps(), work());
 	expect(await infoOf("a0", archiveDatabase(shard), alarmsOf(MONTH))).toBeUndefined();
@@ -422,8 +427,8 @@ test("a source is kept, however old, while its copy is not where the map says, o
 	await archive();
 	const later = deps({ nowMs: () => Date.now() + 86_400_000 });
 	const whatOf = async () => {
-		const { errors } = await dropAway(later, 0);
-		expect(await placeNow()).toHaveProperty("away");
+		const { errors } = await dropRetainedArchives(later, 0);
+		expect(await placeNow()).toHaveProperty("retained");
 		return errors.map(String).join();
 	};
 	await freeze(servers.mongods.a0?.pid ?? 0);
@@ -437,9 +442,9 @@ test("a source is kept, however old, while its copy is not where the map says, o
 		shards.cluster("a0").db("admin").command({ renameCollection, to });
 	await rename(name, `${name}_lost`);
 	expect(await whatOf()).toContain(`${name} is not on a0 as the routing map knows it`);
-	expect(await atSource(awayOf(MONTH))).toHaveLength(rows.length);
+	expect(await atSource(retainedArchiveOf(MONTH))).toHaveLength(rows.length);
 	await rename(`${name}_lost`, name);
-	expect((await dropAway(later, 0)).dropped).toContain(alarmsOf(MONTH));
+	expect((await dropRetainedArchives(later, 0)).dropped).toContain(alarmsOf(MONTH));
 });
 
 test("the newest stored alarm is found although an archive does not answer", async () => {
@@ -465,11 +470,11 @@ test("a source that was not found equal after the switch is kept, however old", 
 	await shards.endLease(shard);
 	const later = deps({ nowMs: () => Date.now() + 86_400_000 });
 	const kept = await eventually(async () => {
-		const { dropped } = await dropAway(later, 0);
-		return (await newestMap(clusters)).shards[shard]?.duty === undefined || !dropped.includes(alarmsOf(MONTH));
+		const { dropped } = await dropRetainedArchives(later, 0);
+		return (await newestMap(clusters)).shards[shard]?.lock === undefined || !dropped.includes(alarmsOf(MONTH));
 	});
 	expect(kept).toBe(true);
-	expect(await atSource(awayOf(MONTH))).toHaveLength(rows.length);
+	expect(await atSource(retainedArchiveOf(MONTH))).toHaveLength(rows.length);
 });
 
 test("the current month and the next are neither archived nor dropped, whoever asks", async () => {

@@ -225,7 +225,7 @@ describe("a run that is stopped", () => {
 		const { body } = await operator("POST", "/v1/ops/archive/stop", {});
 		expect(body.runs).toMatchObject([{ id: idOf(1), state: "stopped", reason: { code: "STOPPED" } }]);
 		// The shard is free again: its duty was given back.
-		await eventually(async () => (await newestMap(clusters)).shards[1]?.duty === undefined, "the duty given back");
+		await eventually(async () => (await newestMap(clusters)).shards[1]?.lock === undefined, "the duty given back");
 		expect(await runOf(idOf(1))).toMatchObject({ state: "stopped" });
 		expect((await ask({ month: OLD, shard: 1 })).begun).toMatchObject([{ id: idOf(1), state: "planned" }]);
 		await untilIs(idOf(1), "done");
@@ -244,7 +244,7 @@ test("a run that was stopped elsewhere, and the news of it lost, is left before 
 	await eventually(async () => (await runOf(id)).step === "caught up", "the comparison");
 	const runs = shards.cluster("c0").db("alarm_meta").collection<{ _id: string }>("runs");
 	await runs.updateOne({ _id: id }, { $set: { state: "stopped" } });
-	await eventually(async () => (await newestMap(clusters)).shards[3]?.duty === undefined, "the duty given back");
+	await eventually(async () => (await newestMap(clusters)).shards[3]?.lock === undefined, "the duty given back");
 	expect((await newestMap(clusters)).shards[3]?.collections[alarmsOf(month)]).toMatchObject({ tier: "service" });
 	expect(await runOf(id)).toMatchObject({ state: "stopped" });
 });

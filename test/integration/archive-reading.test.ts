@@ -199,7 +199,7 @@ describe("what is archived", () => {
 
 	test("has its status, whatever stands in the slot; what has none may have its failure", async () => {
 		await restore(archived);
-		const why = { code: "STORE_REFUSED", message: "m" };
+		const why = { code: "STORE_REJECTED", message: "m" };
 		const base = { producer: "demo", at: new Date() };
 		const startMs = monthStartMs(archived);
 		const failed: Slot = { _id: newAlarmId("me", startMs + 5), outcome: "failed", why, ...base };

@@ -1,6 +1,6 @@
 import { CLUSTER_DATABASE } from "../../domain/routing/collection-catalog.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
-import { HeldDocument } from "../../stores/routing/cached-document.ts";
+import { CachedDocument } from "../../stores/routing/cached-document.ts";
 import { ensureDocuments, replaceDocument, type Versioned } from "../../stores/routing/versioned-documents.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
@@ -17,7 +17,7 @@ let shards: TestShards;
 let direct: Clusters;
 let proxy: FaultProxy;
 let far: Clusters;
-let held: HeldDocument<Versioned>;
+let held: CachedDocument<Versioned>;
 let version = 0;
 
 beforeAll(async () => {
@@ -30,7 +30,7 @@ beforeAll(async () => {
 	// One place only: what it read before the change is all that there is.
 	far = new Clusters(configOf(servers, { MONGO_SERVICE_URIS: `c0=${uri}`, MONGO_META_URI: uri }));
 	await writeNext();
-	held = new HeldDocument(far, ID, { onError: () => undefined });
+	held = new CachedDocument(far, ID, { onError: () => undefined });
 });
 afterAll(async () => {
 	await far?.close();
@@ -71,7 +71,7 @@ test("a reload that is asked for while another is in flight reads what was writt
 });
 
 test("a reload that has failed fails nobody who asks after it", async () => {
-	const unsound = new HeldDocument(direct, "another-document", { onError: () => undefined });
+	const unsound = new CachedDocument(direct, "another-document", { onError: () => undefined });
 	const failing = unsound.reload();
 	await expect(failing).rejects.toMatchObject({ type: "UNAVAILABLE" });
 	await replaceDocument(direct, "another-document", { version: 1 });
@@ -90,7 +90,7 @@ describe("a frozen cluster", () => {
 			.catch(() => "the driver gave up");
 
 	test("does not hold up a reload until the driver gives it up", async () => {
-		const near = new HeldDocument<Versioned>(direct, ID, { onError: () => undefined });
+		const near = new CachedDocument<Versioned>(direct, ID, { onError: () => undefined });
 		const givenUp = silence(direct);
 		const first = await Promise.race([givenUp, near.reload().then(() => "reloaded")]);
 		expect(first).toBe("reloaded");
@@ -100,7 +100,7 @@ describe("a frozen cluster", () => {
 	test("alone, it makes a reload fail as unavailable", async () => {
 		const uri = servers.mongods.c1?.uri ?? "";
 		const only = new Clusters(configOf(servers, { MONGO_SERVICE_URIS: `c1=${uri}`, MONGO_META_URI: uri }));
-		const alone = new HeldDocument<Versioned>(only, ID, { onError: () => undefined });
+		const alone = new CachedDocument<Versioned>(only, ID, { onError: () => undefined });
 		await expect(alone.reload()).rejects.toMatchObject({ type: "UNAVAILABLE" });
 		await only.close();
 	});

@@ -58,5 +58,5 @@ test("cut off after any step before the switch, a move is given up without a tra
 	expect(await cancel()).toBe(false);
 	expect((await namesOn("c1")).filter((name) => movedName(name) === null).length).toBeGreaterThan(8);
 	for await (const _ of moveShard(moveDeps(clusters, "test"), WORK));
-	expect(await placeNow()).toMatchObject({ cluster: "c1", left: [{ cluster: "c0", settled: true }] });
+	expect(await placeNow()).toMatchObject({ cluster: "c1", retained: [{ cluster: "c0", settled: true }] });
 });

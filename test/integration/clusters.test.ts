@@ -13,10 +13,10 @@ import { addCluster } from "../../stores/clusters/add-cluster.ts";
 import { liftClusterFence, setClusterFence } from "../../stores/clusters/cluster-fence.ts";
 import { finishRetirements, retireCluster } from "../../stores/clusters/retire-cluster.ts";
 import { setFence } from "../../stores/copy/write-fence.ts";
-import { ClusterBreakers } from "../../stores/mongo/circuit-breakers.ts";
+import { CircuitBreakers } from "../../stores/mongo/circuit-breakers.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { insertInto } from "../../stores/mongo/commands.ts";
-import { HeldDocument } from "../../stores/routing/cached-document.ts";
+import { CachedDocument } from "../../stores/routing/cached-document.ts";
 import { changeMap, newestMap } from "../../stores/routing/map-change.ts";
 import { ensureCollections } from "../../stores/routing/provision.ts";
 import { eventually } from "../support/eventually.ts";
@@ -264,7 +264,7 @@ describe("retiring a cluster", () => {
 	test("marks it first: nothing new is put there, no shard moves there, and everybody is told", async () => {
 		const { status, body } = await operator("DELETE", "/v1/ops/clusters/c5");
 		expect([status, body.state]).toEqual([202, "retiring"]);
-		expect(body.inTheWay[0]).toContain("every process is being told, until");
+		expect(body.blockers[0]).toContain("every process is being told, until");
 		const map = await newestMap(clusters);
 		stale = { map, outbox: clusterTarget(map, "c5", "alarm_cluster", "outbox") as Target };
 		await expect(move(0, "c5")).rejects.toThrow("being retired");
@@ -278,16 +278,16 @@ describe("retiring a cluster", () => {
 		const map = structuredClone(stale.map);
 		for (const name of ["c0", "c1", "c4"]) delete map.clusters[name]?.collections[todaysLedger()];
 		const row = { epoch: "e", number: 1, lane: "realtime" as const, ids: [], publishedAtMs: Date.now() };
-		const counts = { stored: 0, taken: 0, failed: 0, parked: 0 };
+		const counts = { stored: 0, duplicate: 0, failed: 0, parked: 0 };
 		const written = writeLedger(
-			{ clusters, patience: new ClusterBreakers().ofRounds.realtime },
+			{ clusters, breaker: new CircuitBreakers().ofRounds.realtime },
 			map,
 			[{ ...row, counts }],
 			Date.now(),
 		);
 		await expect(written).rejects.toThrow("no service cluster has a ledger for today");
 		const only = { ...map, clusters: { c5: map.clusters.c5 as ClusterPlace } };
-		const held = new HeldDocument<RoutingMap>(clusters, "routing-map", { onError: () => undefined });
+		const held = new CachedDocument<RoutingMap>(clusters, "routing-map", { onError: () => undefined });
 		held.take(only);
 		const batch = { lane: "realtime" as const, epoch: "e", number: 1, payload: Buffer.from("x"), sinceMs: 1 };
 		await expect(new Outbox(clusters, held, 1_000_000).save(batch)).rejects.toMatchObject({ type: "OVERLOADED" });
@@ -297,14 +297,14 @@ describe("retiring a cluster", () => {
 		await rows("outbox").insertOne(inOutbox);
 		await rows(todaysLedger()).insertOne({ _id: "e:1" });
 		await shards.cluster("c5").db("alarm_s00").createCollection("incoming_e5_users");
-		const { state, inTheWay } = await retireCluster(deps(later), "c5", "olga");
+		const { state, blockers } = await retireCluster(deps(later), "c5", "olga");
 		expect(state).toBe("retiring");
-		expect(inTheWay).toEqual([
+		expect(blockers).toEqual([
 			expect.stringMatching(/in its outbox|is kept until/),
 			expect.stringMatching(/in its outbox|is kept until/),
 			expect.stringContaining("alarm_s00.incoming_e5_users is the copy of a move that never ended"),
 		]);
-		expect(inTheWay.join()).toContain(dayOf(Date.now() + 8 * 86_400_000).replaceAll("_", "-"));
+		expect(blockers.join()).toContain(dayOf(Date.now() + 8 * 86_400_000).replaceAll("_", "-"));
 		expect((await newestMap(clusters)).clusters.c5).toBeDefined();
 		await shards.cluster("c5").db("alarm_s00").dropDatabase();
 		await rows("outbox").deleteMany({});
@@ -343,7 +343,7 @@ describe("retiring a cluster", () => {
 		await ensureCollections(old, map, new Date());
 		await old.close();
 		expect(await databasesOn("c5")).toEqual([]);
-		expect((await operator("DELETE", "/v1/ops/clusters/c5")).body).toMatchObject({ state: "retired", inTheWay: [] });
+		expect((await operator("DELETE", "/v1/ops/clusters/c5")).body).toMatchObject({ state: "retired", blockers: [] });
 	});
 
 	test("an environment that still names it does not bring it back; an addition does", async () => {

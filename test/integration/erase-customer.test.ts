@@ -11,7 +11,7 @@ import {
 	type EraseWork,
 	eraseCustomer,
 } from "../../jobs/erase-customer.ts";
-import { takeDuty } from "../../jobs/lock/shard-lock.ts";
+import { takeShardLock } from "../../jobs/lock/shard-lock.ts";
 import { audit } from "../../jobs/reconcile/reconcile.ts";
 import { lastDays } from "../../jobs/reconcile/reconcile-runner.ts";
 import type { Cluster } from "../../stores/mongo/cluster.ts";
@@ -134,7 +134,7 @@ describe("an erase", () => {
 		await sayArrived();
 		expect(await erase()).toEqual({
 			alarms: 11,
-			away: 5,
+			retained_archive: 5,
 			keys: 5,
 			failures: 5,
 			users: 1,
@@ -268,7 +268,7 @@ describe("what was on its way when the erase began", () => {
 		const steps = eraseCustomer(depsOf({ waitMs: 60_000, signal: stop.signal }), workOf());
 		await stepTo(steps, "swept");
 		const waiting = expect(steps.next()).rejects.toMatchObject({ name: "AbortError" });
-		const other = await takeDuty(depsOf(), (await home()).shard, { kind: "archive", run: "archive-1" });
+		const other = await takeShardLock(depsOf(), (await home()).shard, { kind: "archive", run: "archive-1" });
 		expect(other).not.toBeNull();
 		await other?.release();
 		stop.abort();
@@ -379,7 +379,7 @@ describe("an erase does nothing", () => {
 		await sayArrived();
 		const before = await system.everything();
 		const { shard } = await home();
-		const other = await takeDuty(depsOf(), shard, { kind: "archive", run: "archive-1" });
+		const other = await takeShardLock(depsOf(), shard, { kind: "archive", run: "archive-1" });
 		await expect(erase()).rejects.toMatchObject({
 			name: "ShardBusy",
 			message: `another process is at work on shard ${shard}`,
@@ -409,9 +409,9 @@ describe("an erase does nothing", () => {
 		const before = await system.everything();
 		const { shard } = await home();
 		const setPlace = async (place: CollectionPlace | null) => {
-			const duty = await takeDuty(depsOf(), shard, { kind: "archive", run: "archive-1" });
-			await duty?.setPlace("alarms_2020_01", place);
-			await duty?.release();
+			const lock = await takeShardLock(depsOf(), shard, { kind: "archive", run: "archive-1" });
+			await lock?.setPlace("alarms_2020_01", place);
+			await lock?.release();
 		};
 		await setPlace({ tier: "archive", uuid: "00", cluster: "a9" });
 		await expect(erase()).rejects.toThrow("names the cluster a9");

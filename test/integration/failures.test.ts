@@ -5,7 +5,7 @@ import type { Failure, FailureExport, FailureQuery, RedriveItem } from "../../co
 import { encodeItem } from "../../domain/alarms/batch.ts";
 import { idTimeMs, newAlarmId, shardOf, showId } from "../../domain/alarms/ids.ts";
 import type { QueuedAlarm } from "../../domain/alarms/rows.ts";
-import { alarmsOf, SHARD_HOLDINGS, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import { alarmsOf, SHARD_CATALOG, shardDatabase } from "../../domain/routing/collection-catalog.ts";
 import { withChange } from "../../domain/routing/routing.ts";
 import { monthOf } from "../../domain/time/periods.ts";
 import { call } from "../../lib/moleculer/service.ts";
@@ -160,7 +160,7 @@ describe("poison", () => {
 		expect(await shards.slot(good)).toMatchObject({ userId });
 		expect(await shards.slot(expired)).toMatchObject({ outcome: "expired" });
 		expect(await Promise.all([skew, old, torn, odd, deep, nothing].map(codeOf))).toEqual([
-			...["CLOCK_SKEW", "MONTH_CLOSED", "CORRUPT_ITEM", "STORE_REFUSED", "STORE_REFUSED", "CORRUPT_ITEM"],
+			...["CLOCK_SKEW", "MONTH_CLOSED", "CORRUPT_ITEM", "STORE_REJECTED", "STORE_REJECTED", "CORRUPT_ITEM"],
 		]);
 	});
 
@@ -432,15 +432,15 @@ describe("a redrive", () => {
 		expect(await redrive([stored, expired, poison, closed, given, fine, never])).toEqual([
 			{ id: showId(stored), result: "stored" },
 			{ id: showId(expired), result: "expired" },
-			{ id: showId(poison), result: "failed", why: expect.stringMatching(/^STORE_REFUSED: /) },
+			{ id: showId(poison), result: "failed", why: expect.stringMatching(/^STORE_REJECTED: /) },
 			{ id: showId(closed), result: "failed", why: expect.stringMatching(/^MONTH_CLOSED: /) },
 			{ id: showId(given), result: "discarded", why: "By local: too old" },
 			{ id: showId(fine), result: "not_failed", why: "Its slot says stored." },
 			{ id: showId(never), result: "unknown" },
 		]);
 		expect(await shards.slot(expired)).toMatchObject({ outcome: "expired" });
-		expect(await shards.slot(poison)).toMatchObject({ outcome: "failed", why: { code: "STORE_REFUSED" } });
-		expect(await shards.failure(poison)).toMatchObject({ code: "STORE_REFUSED" });
+		expect(await shards.slot(poison)).toMatchObject({ outcome: "failed", why: { code: "STORE_REJECTED" } });
+		expect(await shards.failure(poison)).toMatchObject({ code: "STORE_REJECTED" });
 		const after = await shards.failure(closed);
 		expect(after?.failedAt.getTime()).toBeGreaterThan(before?.failedAt.getTime());
 		expect(await shards.slot(given)).toMatchObject({ outcome: "failed" });
@@ -668,7 +668,7 @@ async function openMonthOf(id: Buffer): Promise<void> {
 		const shard = shardOf(id, map.shards.length);
 		const name = alarmsOf(monthOf(idTimeMs(id)));
 		const cluster = clusters.at(map.shards[shard]?.cluster ?? "");
-		const uuid = await ensureCollection(cluster, shardDatabase(shard), name, SHARD_HOLDINGS.alarms);
+		const uuid = await ensureCollection(cluster, shardDatabase(shard), name, SHARD_CATALOG.alarms);
 		const change = { shards: [{ shard, name, uuid }], clusters: [] };
 		expect(await replaceDocument(clusters, MAP_ID, withChange(map, change, new Date()))).toBe(true);
 	} finally {

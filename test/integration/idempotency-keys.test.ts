@@ -5,9 +5,9 @@ import { shardOf, showId } from "../../domain/alarms/ids.ts";
 import { withChange } from "../../domain/routing/routing.ts";
 import { dayOf, dayStartMs } from "../../domain/time/periods.ts";
 import { type IntakeDeps, takeIn } from "../../stores/alarms/insert-alarms.ts";
-import { ClusterBreakers } from "../../stores/mongo/circuit-breakers.ts";
+import { CircuitBreakers } from "../../stores/mongo/circuit-breakers.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
-import { HeldDocument } from "../../stores/routing/cached-document.ts";
+import { CachedDocument } from "../../stores/routing/cached-document.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing/provision.ts";
 import { replaceDocument } from "../../stores/routing/versioned-documents.ts";
 import { type Contender, contender, deliver, everyOrder, redeliver, resolve } from "../support/contenders.ts";
@@ -23,7 +23,7 @@ const AFTER_MIDNIGHT = "2026-12-01T00:00:05.000Z";
 let servers: TestServers;
 let shards: TestShards;
 let clusters: Clusters;
-let routing: HeldDocument<RoutingMap>;
+let routing: CachedDocument<RoutingMap>;
 let deps: IntakeDeps;
 const errors: unknown[] = [];
 
@@ -36,17 +36,17 @@ beforeAll(async () => {
 	for (const day of ["2026-11-28T00:00:00Z", "2026-11-30T00:00:00Z", NOW]) {
 		({ map } = await ensureCollections(clusters, map, new Date(day)));
 	}
-	routing = new HeldDocument<RoutingMap>(clusters, MAP_ID, { onError });
+	routing = new CachedDocument<RoutingMap>(clusters, MAP_ID, { onError });
 	await routing.start();
-	const patience = new ClusterBreakers().ofRounds.bulk;
-	const pace = { rows: 1_000, inserts: 1, giveWay: () => Promise.resolve() };
+	const breaker = new CircuitBreakers().ofRounds.bulk;
+	const pace = { rows: 1_000, inserts: 1, yieldTo: () => Promise.resolve() };
 	deps = {
 		clusters,
 		routing,
 		lane: "realtime",
-		patience,
+		breaker,
 		pace,
-		straggles: () => undefined,
+		onSlow: () => undefined,
 		nowMs: () => NOW_MS,
 		onError,
 	};

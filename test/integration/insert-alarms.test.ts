@@ -3,9 +3,9 @@ import { encodeItem } from "../../domain/alarms/batch.ts";
 import { newAlarmId } from "../../domain/alarms/ids.ts";
 import { type Decision, failed, triage } from "../../domain/alarms/triage.ts";
 import { type IntakeDeps, type Outcome, takeIn } from "../../stores/alarms/insert-alarms.ts";
-import { ClusterBreakers } from "../../stores/mongo/circuit-breakers.ts";
+import { CircuitBreakers } from "../../stores/mongo/circuit-breakers.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
-import { HeldDocument } from "../../stores/routing/cached-document.ts";
+import { CachedDocument } from "../../stores/routing/cached-document.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing/provision.ts";
 import { FaultProxy } from "../support/proxy.ts";
 import { configOf, startServers, type TestServers } from "../support/servers.ts";
@@ -20,7 +20,7 @@ let servers: TestServers;
 let shards: TestShards;
 let proxy: FaultProxy;
 let clusters: Clusters;
-let routing: HeldDocument<RoutingMap>;
+let routing: CachedDocument<RoutingMap>;
 let deps: IntakeDeps;
 const errors: unknown[] = [];
 
@@ -32,17 +32,17 @@ beforeAll(async () => {
 	clusters = new Clusters(configOf(servers, { MONGO_SERVICE_URIS: `c0=${uri}`, MONGO_META_URI: uri }));
 	const onError = (error: unknown) => errors.push((error as Error).stack);
 	await ensureCollections(clusters, await ensureMap(clusters, 2, new Date(NOW_MS)), new Date(NOW_MS));
-	routing = new HeldDocument<RoutingMap>(clusters, MAP_ID, { onError });
+	routing = new CachedDocument<RoutingMap>(clusters, MAP_ID, { onError });
 	await routing.start();
-	const pace = { rows: 1_000, inserts: 16, giveWay: () => Promise.resolve() };
-	const patience = new ClusterBreakers().ofRounds.realtime;
+	const pace = { rows: 1_000, inserts: 16, yieldTo: () => Promise.resolve() };
+	const breaker = new CircuitBreakers().ofRounds.realtime;
 	deps = {
 		clusters,
 		routing,
 		lane: "realtime",
-		patience,
+		breaker,
 		pace,
-		straggles: () => undefined,
+		onSlow: () => undefined,
 		nowMs: () => NOW_MS,
 		onError,
 	};
@@ -81,7 +81,7 @@ async function farAway(deed: () => Promise<void>): Promise<void> {
 test("a flood of failing alarms is kept at the first try, and its cluster is not called silent", async () => {
 	await farAway(async () => expect(keptAs(await takeIn(deps, tooNew(MANY, "flood")))).toEqual(new Set(["failed"])));
 	expect(await rowsOf("flood")).toBe(MANY);
-	expect(deps.patience.mayTry("c0")).toBe(true);
+	expect(deps.breaker.mayTry("c0")).toBe(true);
 });
 
 test("so is a flood of alarms whose month is closed", async () => {

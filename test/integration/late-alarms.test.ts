@@ -7,9 +7,9 @@ import { type Decision, triage } from "../../domain/alarms/triage.ts";
 import { monthOf } from "../../domain/time/periods.ts";
 import { type IntakeDeps, takeIn } from "../../stores/alarms/insert-alarms.ts";
 import { redriveOne } from "../../stores/failures/redrive.ts";
-import { ClusterBreakers } from "../../stores/mongo/circuit-breakers.ts";
+import { CircuitBreakers } from "../../stores/mongo/circuit-breakers.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
-import { HeldDocument } from "../../stores/routing/cached-document.ts";
+import { CachedDocument } from "../../stores/routing/cached-document.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing/provision.ts";
 import { archiveMonth, dropMonth, restoreMonth } from "../support/archived.ts";
 import { eventually } from "../support/eventually.ts";
@@ -27,7 +27,7 @@ const OCTOBER = "2026_10";
 let servers: TestServers;
 let shards: TestShards;
 let clusters: Clusters;
-let routing: HeldDocument<RoutingMap>;
+let routing: CachedDocument<RoutingMap>;
 const errors: unknown[] = [];
 const onError = (error: unknown) => errors.push((error as Error).stack);
 
@@ -38,7 +38,7 @@ beforeAll(async () => {
 	let map = await ensureMap(clusters, 2, new Date("2026-09-01T00:00:00Z"));
 	for (const day of ["2026-09-01T00:00:00Z", "2026-10-01T00:00:00Z", "2026-11-30T00:00:00Z", NOW])
 		({ map } = await ensureCollections(clusters, map, new Date(day)));
-	routing = new HeldDocument<RoutingMap>(clusters, MAP_ID, { onError });
+	routing = new CachedDocument<RoutingMap>(clusters, MAP_ID, { onError });
 	await routing.start();
 });
 afterAll(async () => {
@@ -51,10 +51,10 @@ afterEach(() => expect(errors.splice(0)).toEqual([]));
 
 /** A worker that has met no silence yet. */
 function freshWorker(): IntakeDeps {
-	const pace = { rows: 1_000, inserts: 16, giveWay: () => Promise.resolve() };
-	const patience = new ClusterBreakers().ofRounds.realtime;
+	const pace = { rows: 1_000, inserts: 16, yieldTo: () => Promise.resolve() };
+	const breaker = new CircuitBreakers().ofRounds.realtime;
 	const nowMs = () => NOW_MS;
-	return { clusters, routing, lane: "realtime", patience, pace, straggles: () => undefined, nowMs, onError };
+	return { clusters, routing, lane: "realtime", breaker, pace, onSlow: () => undefined, nowMs, onError };
 }
 
 const AT = { lane: "realtime", streamTimeMs: NOW_MS, sequence: 1, index: 0 } as const;
@@ -79,7 +79,7 @@ const fresh = () => decided(NOW_MS);
 const tombstone = ({ id }: Decision): Slot => ({
 	_id: id,
 	outcome: "failed",
-	why: { code: "STORE_REFUSED", message: "m" },
+	why: { code: "STORE_REJECTED", message: "m" },
 	producer: "demo",
 	at: new Date(OLD_MS),
 });
@@ -112,19 +112,19 @@ describe("a worker", () => {
 		await routing.reload();
 		const before = await archiveOf().collection(`alarms_${OCTOBER}`).countDocuments();
 		expect(await takeIn(freshWorker(), [there, failed, missing, missed, fresh()])).toEqual([
-			{ safe: true, as: "taken", isNew: false },
+			{ safe: true, as: "duplicate", isNew: false },
 			{ safe: true, as: "failed", isNew: true },
 			{ safe: true, as: "failed", isNew: true },
 			{ safe: true, as: "failed", isNew: true },
 			{ safe: true, as: "stored", isNew: true },
 		]);
 		expect(await shards.failure(there.id)).toBeNull();
-		expect(await shards.failure(failed.id)).toMatchObject({ code: "STORE_REFUSED", message: "m", item: failed.line });
+		expect(await shards.failure(failed.id)).toMatchObject({ code: "STORE_REJECTED", message: "m", item: failed.line });
 		expect(await shards.failure(missing.id)).toMatchObject({ code: "MONTH_CLOSED", item: missing.line, userId: USER });
 		expect(await archiveOf().collection(`alarms_${OCTOBER}`).countDocuments()).toBe(before);
 		const again = await takeIn(freshWorker(), [there, missing]);
 		expect(again.map((one) => one.safe && [one.as, one.isNew])).toEqual([
-			["taken", false],
+			["duplicate", false],
 			["failed", false],
 		]);
 	});
@@ -137,7 +137,7 @@ describe("a worker", () => {
 		expect(await untilSafe(late)).toEqual({ safe: true, as: "failed", isNew: true });
 		const home = shards.cluster("c0").db(`alarm_s0${SHARD}`);
 		expect(await home.listCollections({ name: `alarms_${OCTOBER}` }).toArray()).toEqual([]);
-		expect(await home.collection(`away_${OCTOBER}`).findOne({ _id: late.id as never })).toBeNull();
+		expect(await home.collection(`retained_archive_${OCTOBER}`).findOne({ _id: late.id as never })).toBeNull();
 	});
 
 	test("stores into a month that moves, and waits while it is fenced and its map says nothing else yet", async () => {
@@ -171,12 +171,12 @@ describe("a worker", () => {
 		try {
 			expect(await takeIn(worker, [late, fresh()])).toMatchObject([{ safe: false }, { as: "stored" }]);
 			expect(await takeIn(worker, [fresh(), late])).toMatchObject([{ as: "stored" }, { safe: false }]);
-			expect([worker.patience.isPromising("a0"), worker.patience.isPromising("c0")]).toEqual([false, true]);
+			expect([worker.breaker.isPromising("a0"), worker.breaker.isPromising("c0")]).toEqual([false, true]);
 			expect(await shards.failure(late.id)).toBeNull();
 		} finally {
 			thaw(servers.mongods.a0?.pid ?? 0);
 		}
-		expect(await untilSafe(late)).toMatchObject({ as: "taken" });
+		expect(await untilSafe(late)).toMatchObject({ as: "duplicate" });
 	});
 
 	test("leaves it aside, too, while its failure row cannot be written, and the archive is none the worse", async () => {
@@ -187,7 +187,7 @@ describe("a worker", () => {
 		await freeze(servers.mongods.c0?.pid ?? 0);
 		try {
 			expect(await takeIn(worker, [late])).toMatchObject([{ safe: false }]);
-			expect([worker.patience.isPromising("a0"), worker.patience.isPromising("c0")]).toEqual([true, false]);
+			expect([worker.breaker.isPromising("a0"), worker.breaker.isPromising("c0")]).toEqual([true, false]);
 		} finally {
 			thaw(servers.mongods.c0?.pid ?? 0);
 		}
@@ -298,7 +298,7 @@ describe("an idempotency key whose later request lies in an archived month", () 
 		await freeze(servers.mongods.a0?.pid ?? 0);
 		try {
 			expect(await takeIn(worker, [one, other])).toMatchObject([{ safe: false }, { as: "stored" }]);
-			expect(worker.patience.isPromising("c0")).toBe(true);
+			expect(worker.breaker.isPromising("c0")).toBe(true);
 		} finally {
 			thaw(servers.mongods.a0?.pid ?? 0);
 		}

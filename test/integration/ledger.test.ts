@@ -1,6 +1,6 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { type LedgerRow, writeLedger } from "../../stores/alarms/ledger.ts";
-import { ClusterBreakers } from "../../stores/mongo/circuit-breakers.ts";
+import { CircuitBreakers } from "../../stores/mongo/circuit-breakers.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { ensureCollections, ensureMap } from "../../stores/routing/provision.ts";
 import { freeze, thaw } from "../support/freeze.ts";
@@ -20,7 +20,7 @@ afterAll(async () => {
 	await servers?.stop();
 });
 
-const counts = { stored: 1, taken: 0, failed: 0, parked: 0 };
+const counts = { stored: 1, duplicate: 0, failed: 0, parked: 0 };
 let rows = 0;
 const row = (): LedgerRow => ({
 	epoch: "test",
@@ -32,22 +32,22 @@ const row = (): LedgerRow => ({
 });
 
 test("a cluster that does not take the ledger in time is asked last the next time", async () => {
-	const patience = new ClusterBreakers().ofRounds.realtime;
-	const write = () => writeLedger({ clusters, patience }, map, [row()], Date.now());
+	const breaker = new CircuitBreakers().ofRounds.realtime;
+	const write = () => writeLedger({ clusters, breaker }, map, [row()], Date.now());
 	await freeze(servers.mongods.c0?.pid ?? 0);
 	try {
 		await write();
-		expect(["c0", "c1"].map(patience.isPromising)).toEqual([false, true]);
+		expect(["c0", "c1"].map(breaker.isPromising)).toEqual([false, true]);
 	} finally {
 		thaw(servers.mongods.c0?.pid ?? 0);
 	}
 });
 
 test("putting clusters in order takes nobody's trial", async () => {
-	const { realtime } = new ClusterBreakers().ofRounds;
-	realtime.silent("c0");
+	const { realtime } = new CircuitBreakers().ofRounds;
+	realtime.recordFailure("c0");
 	const tried: string[] = [];
-	const patience = { ...realtime, mayTry: (cluster: string) => tried.push(cluster) > 0 };
-	await writeLedger({ clusters, patience }, map, [row()], Date.now());
+	const breaker = { ...realtime, mayTry: (cluster: string) => tried.push(cluster) > 0 };
+	await writeLedger({ clusters, breaker }, map, [row()], Date.now());
 	expect(tried).toEqual([]);
 });

@@ -70,9 +70,9 @@ test("an edge tells what it has accepted and refused, by lane, way and code", as
 	expect(only(series, "alarm_")).toEqual({
 		'alarm_accepted_total{lane="realtime",via="queue"}': 3,
 		'alarm_accepted_total{lane="bulk",via="queue"}': 3,
-		'alarm_refused_total{lane="bulk",code="VALIDATION_FAILED"}': 3,
-		'alarm_refused_total{lane="realtime",code="VALIDATION_FAILED"}': 1,
-		'alarm_refused_total{lane="realtime",code="FORBIDDEN"}': 1,
+		'alarm_rejected_total{lane="bulk",code="VALIDATION_FAILED"}': 3,
+		'alarm_rejected_total{lane="realtime",code="VALIDATION_FAILED"}': 1,
+		'alarm_rejected_total{lane="realtime",code="FORBIDDEN"}': 1,
 	});
 });
 
@@ -101,7 +101,7 @@ test("a worker tells what it has stored and how late, on a port of its own", asy
 		'alarm_stored_total{lane="realtime",outcome="stored"}': 3,
 		'alarm_stored_total{lane="bulk",outcome="stored"}': 5,
 		'alarm_stored_total{lane="bulk",outcome="failed"}': 1,
-		'alarm_stored_total{lane="bulk",outcome="taken"}': 1,
+		'alarm_stored_total{lane="bulk",outcome="duplicate"}': 1,
 	});
 	// Neither the one without a time nor the one whose slot was taken counts; the late one is in its bucket.
 	expect(series['alarm_delay_seconds_count{lane="bulk"}']).toBe(5);
@@ -143,10 +143,10 @@ test("a failure is counted and timed once, however often it comes; its ledger ro
 	const series = await scrape(workerUrl);
 	const more = (name: string) => (series[name] ?? 0) - (before[name] ?? 0);
 	expect(more('alarm_stored_total{lane="realtime",outcome="failed"}')).toBe(1);
-	expect(more('alarm_stored_total{lane="realtime",outcome="taken"}')).toBe(2);
+	expect(more('alarm_stored_total{lane="realtime",outcome="duplicate"}')).toBe(2);
 	expect(more('alarm_delay_seconds_count{lane="realtime"}')).toBe(1);
 	const rows = (await shards.all("ledger_")).filter(({ _id }) => /:0+90[123]$/.test(String(_id)));
-	expect(rows.map(({ failed, taken }) => [failed, taken])).toEqual([1, 2, 3].map(() => [1, 0]));
+	expect(rows.map(({ failed, duplicate }) => [failed, duplicate])).toEqual([1, 2, 3].map(() => [1, 0]));
 });
 
 test("with NATS frozen the lag answers all the same, and says what does not", async () => {

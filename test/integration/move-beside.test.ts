@@ -2,14 +2,14 @@ import type { Document } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { newAlarmId, userHash } from "../../domain/alarms/ids.ts";
 import type { Slot } from "../../domain/alarms/rows.ts";
-import { alarmsOf, awayOf, movedName, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import { alarmsOf, movedName, retainedArchiveOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
 import { shardTarget, type Target } from "../../domain/routing/routing.ts";
 import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { eraseCustomer } from "../../jobs/erase-customer.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
 import { cancelMove } from "../../jobs/migrate/cancel-move.ts";
-import { dropAway } from "../../jobs/migrate/drop-archived-source.ts";
-import { dropLeft } from "../../jobs/migrate/drop-moved-source.ts";
+import { dropRetainedArchives } from "../../jobs/migrate/drop-archived-source.ts";
+import { dropRetainedMoves } from "../../jobs/migrate/drop-moved-source.ts";
 import type { MoveStep } from "../../jobs/migrate/migration.ts";
 import { moveShard } from "../../jobs/migrate/move-shard.ts";
 import { findFailure, forgetFailure } from "../../stores/failures/failures.ts";
@@ -77,7 +77,7 @@ async function moveUntil(last: MoveStep): Promise<void> {
 }
 
 async function expectMoved(before: Awaited<ReturnType<typeof rowsAt>>): Promise<void> {
-	expect(await placeNow()).toMatchObject({ cluster: "c1", left: [{ cluster: "c0", settled: true }] });
+	expect(await placeNow()).toMatchObject({ cluster: "c1", retained: [{ cluster: "c0", settled: true }] });
 	expect(await rowsAt("c1")).toEqual(before);
 	expect(await incomingOn("c1")).toEqual([]);
 }
@@ -103,10 +103,10 @@ test("a month whose archiving was cut off behind its switch is brought to its en
 		if (step === "switched") break;
 	await move();
 	const month = alarmsOf(MONTH);
-	expect((await placeNow())?.collections[month]).toMatchObject({ away: { settled: true, cluster: "c0" } });
-	expect(await namesOn("c0")).toContain(awayOf(MONTH));
-	expect((await dropLeft(later(2 * HOUR_MS), HOUR_MS)).errors).toEqual([]);
-	expect(await dropAway(later(2 * HOUR_MS), HOUR_MS)).toEqual({ dropped: [month], errors: [] });
+	expect((await placeNow())?.collections[month]).toMatchObject({ retained: { settled: true, cluster: "c0" } });
+	expect(await namesOn("c0")).toContain(retainedArchiveOf(MONTH));
+	expect((await dropRetainedMoves(later(2 * HOUR_MS), HOUR_MS)).errors).toEqual([]);
+	expect(await dropRetainedArchives(later(2 * HOUR_MS), HOUR_MS)).toEqual({ dropped: [month], errors: [] });
 	expect(await namesOn("c0")).toEqual([]);
 });
 
@@ -114,7 +114,7 @@ test("a month that is archived while the move is paused leaves no copy at the ta
 	await moveUntil("copied");
 	expect((await incomingOn("c1")).join()).toContain(alarmsOf(MONTH));
 	for await (const _ of archiveMonth(moveDeps(clusters, "test"), { run: "a", shard, month: MONTH }));
-	const before = await rowsAt("c0", (name) => (name === awayOf(MONTH) ? "left_e0_archived" : name));
+	const before = await rowsAt("c0", (name) => (name === retainedArchiveOf(MONTH) ? "retained_move_e0_archived" : name));
 	await move();
 	await expectMoved(before);
 });
@@ -157,13 +157,13 @@ test("a move that was refused because of what stands at the target can be given 
 	expect(await canceled.next()).toEqual({ done: false, value: "taken" });
 	expect(await canceled.next()).toEqual({ done: true, value: true });
 	expect(await databaseOn("c1").collection("users").countDocuments()).toBe(1);
-	expect((await placeNow())?.duty).toBeUndefined();
+	expect((await placeNow())?.lock).toBeUndefined();
 });
 
 test("what a shard has left stays, however old, while the new place has not what it took: that server may have been replaced", async () => {
 	await move();
 	await databaseOn("c1").dropDatabase();
-	const { dropped, errors } = await dropLeft(later(2 * HOUR_MS), HOUR_MS);
+	const { dropped, errors } = await dropRetainedMoves(later(2 * HOUR_MS), HOUR_MS);
 	expect(dropped.filter((name) => name.includes(shardDatabase(shard)))).toEqual([]);
 	expect(errors.map(String).join()).toContain("was that server replaced or restored?");
 	expect((await rowsAt("c0", withoutLeft))[alarmsOf(MONTH)]).toHaveLength(rows.length);
@@ -174,7 +174,7 @@ describe("a customer who is erased in the middle of a move", () => {
 		const [gone = ""] = customersOf(shard, 1, SHARDS);
 		const isGone = ({ _id }: Document) => userHash(gone).equals(_id.subarray(0, 8));
 		const traces = async () => {
-			const found = await Promise.all(["alarms_", "incoming_", "left_"].map((prefix) => shards.all(prefix)));
+			const found = await Promise.all(["alarms_", "incoming_", "retained_move_"].map((prefix) => shards.all(prefix)));
 			return found.flat().filter((row) => Buffer.isBuffer(row._id) && isGone(row));
 		};
 		const mover = startMover(servers, { shard, to: "c1" });

@@ -103,20 +103,20 @@ test("a move is put on record, shows its progress, and ends with the shard on th
 		{ id: idOf("c1"), kind: "move", to: "c1", state: "planned", month: null },
 	]);
 	const moving = await eventually(async () => {
-		const { move, duty } = (await stateOf()) ?? {};
-		return move?.leftMs ? { move, duty } : null;
+		const { move, lock } = (await stateOf()) ?? {};
+		return move?.leftMs ? { move, lock } : null;
 	}, "the time left");
-	expect(moving).toMatchObject({ move: { state: "running", rate: 2_000 }, duty: { kind: "move", run: idOf("c1") } });
+	expect(moving).toMatchObject({ move: { state: "running", rate: 2_000 }, lock: { kind: "move", run: idOf("c1") } });
 	expect(moving.move.rows.total).toBeGreaterThanOrEqual(ROWS);
 	expect(moving.move.perSecond).toBeGreaterThan(0);
 	const done = await untilIs(idOf("c1"), "done");
 	expect(done).toMatchObject({ step: "settled", compared: done.rows.total, rows: { done: done.rows.total } });
 	const after = await stateOf();
-	expect(after).toMatchObject({ cluster: "c1", move: null, duty: null, left: [{ cluster: "c0", settled: true }] });
+	expect(after).toMatchObject({ cluster: "c1", move: null, lock: null, retained: [{ cluster: "c0", settled: true }] });
 	expect(after?.rows).toBe(done.rows.total);
 	expect(after?.bytes).toBeGreaterThan(ROWS * 100);
 	const late = await post("cancel");
-	expect([late.status, late.body.code]).toEqual([409, "MOVE_REFUSED"]);
+	expect([late.status, late.body.code]).toEqual([409, "MOVE_REJECTED"]);
 	expect(late.body.detail).toContain("a move in the other direction");
 });
 
@@ -147,7 +147,7 @@ test("a move that is paused gives the shard free and keeps its copies; resumed, 
 	await halfway();
 	expect((await post("pause")).body).toMatchObject({ state: "stopped", reason: { code: "PAUSED" } });
 	expect((await post("pause")).body).toMatchObject({ state: "stopped" });
-	await eventually(async () => (await placeOf())?.duty === undefined, "the duty given back");
+	await eventually(async () => (await placeOf())?.lock === undefined, "the duty given back");
 	const copied = (await runOf(idOf("c1"))).rows.done;
 	expect((await copiesOf()).length).toBeGreaterThan(0);
 	// The archive is stopped apart.
@@ -173,7 +173,7 @@ test("a move that is canceled leaves nothing at the target, and the shard may mo
 	expect(canceled.endedAt).not.toBeNull();
 	expect(await copiesOf()).toEqual([]);
 	expect(await shards.cluster("c0").db(shardDatabase(shard)).collection("moves").countDocuments()).toBe(0);
-	await eventually(async () => (await placeOf())?.duty === undefined, "the duty given back");
+	await eventually(async () => (await placeOf())?.lock === undefined, "the duty given back");
 	expect(await placeOf()).toEqual({ ...before, epoch: expect.any(Number) });
 	expect((await post("cancel")).body.code).toBe("MOVE_NOT_FOUND");
 	await post("move", { to: "c1" });
@@ -198,7 +198,7 @@ test("of three shards two move at once, also when a second mover comes, the thir
 	for (const one of all) await post("resume", { rate: 1_000_000 }, one);
 	for (const one of all) await untilIs(idOf("c1", one), "done");
 	await dropNow();
-	expect((await placeOf())?.left).toBeUndefined();
+	expect((await placeOf())?.retained).toBeUndefined();
 	expect(await shards.cluster("c0").db(shardDatabase(shard)).listCollections().toArray()).toEqual([]);
 });
 
@@ -213,9 +213,9 @@ test("the plan evens what was moved away, is run by its id, and leaves nothing t
 	expect((await planNow()).id).not.toBe(plan.id);
 	const confirm = () => operator("POST", "/v1/ops/shards/rebalance", { confirm: plan.id });
 	const { status, body } = await confirm();
-	expect([status, body.left]).toEqual([202, []]);
+	expect([status, body.skipped]).toEqual([202, []]);
 	const again = (await confirm()).body;
-	expect([...again.begun, ...again.left].map(({ shard }) => shard)).toEqual(plan.moves.map(({ shard }) => shard));
+	expect([...again.begun, ...again.skipped].map(({ shard }) => shard)).toEqual(plan.moves.map(({ shard }) => shard));
 	expect(body.begun.map(({ shard, to }: Run) => [shard, to])).toEqual(plan.moves.map(({ shard, to }) => [shard, to]));
 	expect(await planNow()).toMatchObject({ id: null, underWay: body.begun.map(({ id }: Run) => id).sort() });
 	for (const { id } of body.begun) await untilIs(id, "done");
@@ -257,7 +257,7 @@ async function dropNow(): Promise<void> {
 	});
 	mover.start();
 	try {
-		await eventually(async () => (await placeOf())?.left === undefined, "what was left dropped");
+		await eventually(async () => (await placeOf())?.retained === undefined, "what was left dropped");
 	} finally {
 		await mover.stop();
 	}

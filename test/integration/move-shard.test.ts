@@ -5,7 +5,7 @@ import type { Slot } from "../../domain/alarms/rows.ts";
 import { alarmsOf, keysOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
 import { shardTarget, type Target } from "../../domain/routing/routing.ts";
 import { addMonths, dayOf, monthOf } from "../../domain/time/periods.ts";
-import { dropLeft } from "../../jobs/migrate/drop-moved-source.ts";
+import { dropRetainedMoves } from "../../jobs/migrate/drop-moved-source.ts";
 import { MOVE_STEPS, type MoveDeps, type MoveStep } from "../../jobs/migrate/migration.ts";
 import { moveShard } from "../../jobs/migrate/move-shard.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
@@ -73,8 +73,8 @@ const rowsOn = (cluster: string, nameOf?: (name: string) => string) => rowsIn(sh
 /** Whatever happened before: the shard is on c1, equal to what it was, and what it has left may be dropped. */
 async function expectMoved(before: RowsByName) {
 	const place = await placeNow();
-	expect(place).toMatchObject({ cluster: "c1", left: [{ cluster: "c0", settled: true }] });
-	expect(place.duty).toBeUndefined();
+	expect(place).toMatchObject({ cluster: "c1", retained: [{ cluster: "c0", settled: true }] });
+	expect(place.lock).toBeUndefined();
 	expect(await rowsOn("c1")).toEqual(before);
 	expect(await rowsOn("c0", withoutLeft)).toEqual(before);
 	expect(await rowsOn("c0")).toEqual({});
@@ -139,7 +139,7 @@ describe("a mover that is frozen, and wakes after another has taken over, does n
 		await move("c1");
 		const place = await placeNow();
 		thaw(sleeper.pid);
-		expect(await sleeper.finish()).toBe("end DutyLost");
+		expect(await sleeper.finish()).toBe("end LockLost");
 		expect(await placeNow()).toEqual(place);
 		await expectMoved(before);
 	});
@@ -178,14 +178,14 @@ test("there and back again, and what was left is dropped after its time", async 
 	const before = await rowsOn("c0");
 	await move("c1");
 	await move("c0");
-	expect(await placeNow()).toMatchObject({ cluster: "c0", left: [{ cluster: "c0" }, { cluster: "c1" }] });
+	expect(await placeNow()).toMatchObject({ cluster: "c0", retained: [{ cluster: "c0" }, { cluster: "c1" }] });
 	expect(await rowsOn("c0")).toEqual(before);
 	const hour = 3_600_000;
-	expect((await dropLeft(deps(), hour)).dropped).toEqual([]);
-	const { dropped, errors } = await dropLeft(deps({ nowMs: () => Date.now() + hour }), hour);
+	expect((await dropRetainedMoves(deps(), hour)).dropped).toEqual([]);
+	const { dropped, errors } = await dropRetainedMoves(deps({ nowMs: () => Date.now() + hour }), hour);
 	expect(errors).toEqual([]);
-	expect(dropped.filter((name) => name.includes(`${shardDatabase(shard)}.left_`)).length).toBeGreaterThan(16);
-	expect((await placeNow()).left).toBeUndefined();
+	expect(dropped.filter((name) => name.includes(`${shardDatabase(shard)}.retained_move_`)).length).toBeGreaterThan(16);
+	expect((await placeNow()).retained).toBeUndefined();
 	expect(await rowsOn("c0")).toEqual(before);
 	expect(await rowsOn("c1", withoutLeft)).toEqual({});
 });

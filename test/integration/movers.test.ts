@@ -5,9 +5,9 @@ import { toRow } from "../../domain/alarms/rows.ts";
 import { newRun } from "../../domain/jobs/runs.ts";
 import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/routing/collection-catalog.ts";
 import { addMonths, monthEndMs, monthOf, monthStartMs } from "../../domain/time/periods.ts";
-import { takeDuty } from "../../jobs/lock/shard-lock.ts";
+import { takeShardLock } from "../../jobs/lock/shard-lock.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
-import { DEEDS, type Tools } from "../../jobs/run-handlers.ts";
+import { HANDLERS, type Tools } from "../../jobs/run-handlers.ts";
 import { Mover, type MoverDeps } from "../../jobs/scheduler.ts";
 import type { HasRuns } from "../../mixins/runs.mixin.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
@@ -128,7 +128,7 @@ describe("a run whose process", () => {
 		await eventually(async () => (await records().findOne({ _id: id }))?.node === "mover-3", "the run at mover-3");
 		await ask(second.operator, { month: FIRST, shard: 0, rate: 1_000_000 });
 		expect(await untilIs(id, "done")).toMatchObject({ node: "mover-3", reason: null, step: "settled" });
-		expect(await placeOf(0, FIRST)).toMatchObject({ tier: "archive", away: { settled: true } });
+		expect(await placeOf(0, FIRST)).toMatchObject({ tier: "archive", retained: { settled: true } });
 		expect(await archivedRows(0, FIRST)).toBe(ROWS);
 	});
 
@@ -237,7 +237,7 @@ describe("a mover by the clock", () => {
 		expect(kept.map(({ month, reason }) => [month, reason.code])).toEqual(
 			MONTHS.map((month) => [month, "SOURCE_KEPT"]),
 		);
-		expect(await placeOf(3, THIRD)).toHaveProperty("away");
+		expect(await placeOf(3, THIRD)).toHaveProperty("retained");
 	});
 
 	test("that is years ahead drops no source, and opens no run", async () => {
@@ -245,17 +245,17 @@ describe("a mover by the clock", () => {
 		const look = await eventually(() => future.lastLook, "a look");
 		expect(look.refused?.code).toBe("CLOCK_DOUBTFUL");
 		await eventually(() => future.lastLook?.at !== look.at, "another look");
-		expect(await placeOf(3, THIRD)).toHaveProperty("away");
+		expect(await placeOf(3, THIRD)).toHaveProperty("retained");
 		expect(await records().countDocuments({ state: { $ne: "done" } })).toBe(0);
 	});
 
 	test("drops sources whose time of grace is over, and holds back more drops than are allowed", async () => {
 		const now = startMover();
-		await eventually(async () => !Object.hasOwn((await placeOf(3, THIRD)) ?? {}, "away"), "the source dropped");
+		await eventually(async () => !Object.hasOwn((await placeOf(3, THIRD)) ?? {}, "retained"), "the source dropped");
 		const sources = await shards
 			.cluster("c1")
 			.db(shardDatabase(3))
-			.listCollections({ name: /^away_/ })
+			.listCollections({ name: /^retained_archive_/ })
 			.toArray();
 		expect(sources).toEqual([]);
 		await eventually(() => {
@@ -272,7 +272,7 @@ describe("a mover by the clock", () => {
 			...moveDeps(clusters, "test"),
 			limits: { serviceDays: DAYS, archiveDays: DAYS + 300, mostDrops: 2 },
 		};
-		await expect(DEEDS.drop(tools as Tools, run).next()).rejects.toMatchObject({ code: "NOT_DUE" });
+		await expect(HANDLERS.drop(tools as Tools, run).next()).rejects.toMatchObject({ code: "NOT_DUE" });
 		expect(await placeOf(3, FIRST)).toMatchObject({ tier: "archive" });
 		expect(await archivedRows(3, FIRST)).toBe(ROWS);
 	});
@@ -320,11 +320,11 @@ describe("a mover by the clock", () => {
 		/** A record that says "running" and is silent for long, and a shard that is busy with `served` until `deed` is over. */
 		async function whileBusyWith(served: string, deed: () => Promise<unknown>): Promise<void> {
 			const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
-			const duty = await takeDuty(moveDeps(clusters, "elsewhere"), 1, { kind: "archive", run: served });
+			const lock = await takeShardLock(moveDeps(clusters, "elsewhere"), 1, { kind: "archive", run: served });
 			const longAgo = newRun(id, work, "ops", Date.now() - 120_000);
 			await records().deleteOne({ _id: id });
 			await runs.add({ ...longAgo, state: "running", node: "elsewhere" });
-			await deed().finally(() => duty?.release());
+			await deed().finally(() => lock?.release());
 			await untilIs(id, "done");
 		}
 

@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path";
-import { type RelayDeeds, relayAll } from "../../accept/outbox-relay.ts";
+import { type RelayEffects, relayAll } from "../../accept/outbox-relay.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import type { Target } from "../../domain/routing/routing.ts";
 import { findServer, type RunningMongod, startMongod } from "../../ops/embedded/index.ts";
@@ -8,7 +8,7 @@ import { outboxDepth } from "../../stores/alarms/outbox-depth.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { findIn } from "../../stores/mongo/commands.ts";
 import { type Lease, releaseLease, takeLease } from "../../stores/mongo/lease.ts";
-import { HeldDocument } from "../../stores/routing/cached-document.ts";
+import { CachedDocument } from "../../stores/routing/cached-document.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing/provision.ts";
 import { eventually } from "../support/eventually.ts";
 import { configOf, startServers, type TestServers } from "../support/servers.ts";
@@ -23,7 +23,7 @@ beforeAll(async () => {
 	servers = await startServers(["c0"]);
 	clusters = new Clusters(configOf(servers));
 	await ensureCollections(clusters, await ensureMap(clusters, 16, new Date()), new Date());
-	const routing = new HeldDocument<RoutingMap>(clusters, MAP_ID, { onError: () => undefined });
+	const routing = new CachedDocument<RoutingMap>(clusters, MAP_ID, { onError: () => undefined });
 	await routing.reload();
 	outbox = new Outbox(clusters, routing, 1024 ** 3);
 	target = outboxes(clusters, routing.current)[0] as Target;
@@ -75,7 +75,7 @@ async function restart(name: string): Promise<void> {
 /** A relay with a queue that only notes what it is given; `hold` keeps it before its first publish. */
 function relay(holder: string, forMs: number, published: number[], hold: Promise<unknown> = Promise.resolve()) {
 	const leases: Lease[] = [];
-	const deeds: RelayDeeds<OutboxRow> = {
+	const deeds: RelayEffects<OutboxRow> = {
 		lease: async () => {
 			const lease = await takeLease(cluster(), "relay", holder, forMs);
 			if (lease !== null) leases.push(lease);

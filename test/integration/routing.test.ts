@@ -1,6 +1,11 @@
 import { type CollectionInfo, MongoClient } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { CLUSTER_HOLDINGS, holdingOf, META_HOLDINGS, SHARD_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
+import {
+	CLUSTER_CATALOG,
+	catalogEntryOf,
+	META_CATALOG,
+	SHARD_CATALOG,
+} from "../../domain/routing/collection-catalog.ts";
 import { addMonths, dayOf, monthOf } from "../../domain/time/periods.ts";
 import { setUp } from "../../ops/system.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
@@ -210,13 +215,13 @@ async function strangersOn(client: MongoClient): Promise<string[]> {
 	const strangers: string[] = [];
 	const { databases } = await client.db().admin().listDatabases({ nameOnly: true });
 	for (const { name } of databases) {
-		const holdings = name.startsWith("alarm_s")
-			? SHARD_HOLDINGS
-			: { alarm_cluster: CLUSTER_HOLDINGS, alarm_meta: META_HOLDINGS }[name];
-		if (holdings === undefined) continue;
+		const catalog = name.startsWith("alarm_s")
+			? SHARD_CATALOG
+			: { alarm_cluster: CLUSTER_CATALOG, alarm_meta: META_CATALOG }[name];
+		if (catalog === undefined) continue;
 		const collections = await client.db(name).listCollections({}, { nameOnly: true }).toArray();
 		strangers.push(
-			...collections.filter((one) => holdingOf(holdings, one.name) === null).map((one) => `${name}.${one.name}`),
+			...collections.filter((one) => catalogEntryOf(catalog, one.name) === null).map((one) => `${name}.${one.name}`),
 		);
 	}
 	return strangers;

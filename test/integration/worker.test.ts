@@ -136,8 +136,8 @@ test("an item that the driver cannot put into words fails alone, and the rest of
 	await queue.put("realtime", [line(poison, { a: { _bsontype: "x" } }), line(good, { a: 1 })].join("\n"));
 	await drained();
 	expect(await shards.slot(good)).toMatchObject({ userId: "poison", data: { a: 1 } });
-	expect(await shards.slot(poison)).toMatchObject({ outcome: "failed", why: { code: "STORE_REFUSED" } });
-	expect(await shards.failure(poison)).toMatchObject({ code: "STORE_REFUSED", userId: "poison" });
+	expect(await shards.slot(poison)).toMatchObject({ outcome: "failed", why: { code: "STORE_REJECTED" } });
+	expect(await shards.failure(poison)).toMatchObject({ code: "STORE_REJECTED", userId: "poison" });
 });
 
 test("a consumer that somebody has deleted is made again, and the work goes on", async () => {

@@ -2,15 +2,15 @@ import { randomBytes } from "node:crypto";
 import { type Document, MongoClient } from "mongodb";
 import { newAlarmId, shardOf, userHash, userKey } from "../../domain/alarms/ids.ts";
 import {
-	ARCHIVE_HOLDINGS,
+	ARCHIVE_CATALOG,
 	alarmsOf,
 	archiveDatabase,
-	awayOf,
+	type CatalogEntry,
 	copyOf,
-	type Holding,
 	keysOf,
 	ledgerOf,
-	SHARD_HOLDINGS,
+	retainedArchiveOf,
+	SHARD_CATALOG,
 	shardDatabase,
 } from "../../domain/routing/collection-catalog.ts";
 import { addMonths, dayOf, monthOf } from "../../domain/time/periods.ts";
@@ -92,8 +92,14 @@ export class ErasableSystem {
 	}
 
 	/** Puts rows into a collection, which is made as its holding says if it is not there. */
-	async put(cluster: string, database: string, collection: string, rows: Document[], holding?: Holding): Promise<void> {
-		if (holding !== undefined) await ensureCollection(this.clusters.at(cluster), database, collection, holding);
+	async put(
+		cluster: string,
+		database: string,
+		collection: string,
+		rows: Document[],
+		entry?: CatalogEntry,
+	): Promise<void> {
+		if (entry !== undefined) await ensureCollection(this.clusters.at(cluster), database, collection, entry);
 		await this.client(cluster).db(database).collection(collection).insertMany(rows);
 	}
 
@@ -112,7 +118,7 @@ export class ErasableSystem {
 			alarmsOf(thisMonth),
 			many((n) => alarmRow(at(n))),
 		);
-		await this.put(home, own, awayOf(oldMonth), inArchive, SHARD_HOLDINGS.away);
+		await this.put(home, own, retainedArchiveOf(oldMonth), inArchive, SHARD_CATALOG.retained_archive);
 		await this.put(
 			home,
 			own,
@@ -131,15 +137,15 @@ export class ErasableSystem {
 			own,
 			alarmsOf(oldMonth),
 			many((n) => alarmRow(old(n))),
-			SHARD_HOLDINGS.alarms,
+			SHARD_CATALOG.alarms,
 		);
-		await this.put("a0", archive, alarmsOf(oldMonth), inArchive, ARCHIVE_HOLDINGS.alarms);
+		await this.put("a0", archive, alarmsOf(oldMonth), inArchive, ARCHIVE_CATALOG.alarms);
 		await this.put(
 			"a0",
 			archive,
 			copyOf(oldMonth, 3),
 			many((n) => alarmRow(old(n))),
-			ARCHIVE_HOLDINGS.copy,
+			ARCHIVE_CATALOG.copy,
 		);
 	}
 

@@ -1,7 +1,7 @@
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { newAlarmId, shardOf } from "../../domain/alarms/ids.ts";
 import { type AlarmRow, type Slot, toRow } from "../../domain/alarms/rows.ts";
-import { insertVerdicts } from "../../domain/alarms/write-results.ts";
+import { insertResults } from "../../domain/alarms/write-results.ts";
 import { alarmsOf } from "../../domain/routing/collection-catalog.ts";
 import { shardTarget } from "../../domain/routing/routing.ts";
 import { type Month, monthStartMs } from "../../domain/time/periods.ts";
@@ -81,7 +81,7 @@ export async function putRows(
 	const documents = rows.toSorted((one, other) => one._id.compare(other._id)) as unknown as Record<string, unknown>[];
 	for (let at = 0; at < documents.length; at += 5_000) {
 		const some = documents.slice(at, at + 5_000);
-		const verdicts = insertVerdicts(await insertInto(clusters, target, some), some.length);
+		const verdicts = insertResults(await insertInto(clusters, target, some), some.length);
 		if (!verdicts.every((verdict) => verdict === "stored")) throw new Error(`not stored: ${verdicts}`);
 	}
 }

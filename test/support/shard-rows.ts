@@ -31,5 +31,5 @@ export async function rawRows(collection: Collection): Promise<string[]> {
 /** What a move has left behind counts under the name that it had. */
 export function withoutLeft(name: string): string {
 	const moved = movedName(name);
-	return moved?.kind === "left" ? moved.name : name;
+	return moved?.kind === "retained_move" ? moved.name : name;
 }

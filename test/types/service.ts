@@ -56,7 +56,7 @@ const others = {
 		access: ["operator"],
 		params: CLUSTER_KEY,
 		async handler() {
-			return { name: "", state: "retired" as const, inTheWay: [], mapVersion: 1 };
+			return { name: "", state: "retired" as const, blockers: [], mapVersion: 1 };
 		},
 	},
 	reconcile: {

@@ -61,13 +61,13 @@ describe("a month", () => {
 	});
 
 	test("whose source is still kept is not dropped", () => {
-		const kept = { ...archived, away: { uuid: "s", since: iso(NOW_MS), settled: true } };
+		const kept = { ...archived, retained: { uuid: "s", since: iso(NOW_MS), settled: true } };
 		const plan = planOf(mapOf({ "2024_01": kept }));
 		expect([names(plan.due), keptOf(plan)]).toEqual([[], ["2024_01 of 0: SOURCE_KEPT"]]);
 	});
 
 	test("that was left in the middle is gone on with, whatever its age", () => {
-		const unsettled = { ...archived, away: { uuid: "s", since: iso(NOW_MS), settled: false } };
+		const unsettled = { ...archived, retained: { uuid: "s", since: iso(NOW_MS), settled: false } };
 		const map = mapOf({
 			"2026_10": { ...service, tier: "moving" },
 			"2026_09": unsettled,
@@ -197,12 +197,12 @@ describe("whatever the months, the numbers and the moment", () => {
 	const place: fc.Arbitrary<CollectionPlace> = fc
 		.record({
 			tier: fc.constantFrom("service", "moving", "archive", "dropped"),
-			away: fc.constantFrom(undefined, true, false),
+			retained: fc.constantFrom(undefined, true, false),
 		})
-		.map(({ tier, away }) => ({
+		.map(({ tier, retained }) => ({
 			...(tier === "service" || tier === "moving" ? service : archived),
 			tier: tier as CollectionPlace["tier"],
-			...(tier === "archive" && away !== undefined && { away: { uuid: "s", since: "", settled: away } }),
+			...(tier === "archive" && retained !== undefined && { retained: { uuid: "s", since: "", settled: retained } }),
 		}));
 	const around = (nowMs: number) =>
 		fc
@@ -274,8 +274,8 @@ describe("whatever the months, the numbers and the moment", () => {
 			fc.property(scene, ([nowMs, map, own]) => {
 				for (const { kind, shard, month } of archivePlan(factsOf(map, { nowMs }), own).due) {
 					const place = map.shards[shard]?.collections[alarmsOf(month)];
-					const { tier, away } = place as CollectionPlace;
-					const isArchived = tier === "dropped" || (tier === "archive" && away?.settled !== false);
+					const { tier, retained } = place as CollectionPlace;
+					const isArchived = tier === "dropped" || (tier === "archive" && retained?.settled !== false);
 					expect(kind).toBe(isArchived ? "drop" : "archive");
 				}
 			}),

@@ -106,12 +106,12 @@ test("a plan is told by month, with what is kept back", () => {
 
 test("an answer tells what was begun and what was left, and the plan when nothing was", () => {
 	const refused = run({ state: "refused", reason: { code: "COPY_DIFFERS", message: "3 rows" } });
-	const text = answerText({ begun: [], left: [refused], plan: plan() });
+	const text = answerText({ begun: [], skipped: [refused], plan: plan() });
 	expect(text).toContain("COPY_DIFFERS, 3 rows (--fresh takes it up again)");
 	expect(text).toContain("Nothing is due.");
 	const many = Array.from({ length: 12 }, () => run({}));
-	expect(answerText({ begun: many.slice(1, 2), left: [], plan: plan() })).toContain("1 run is planned");
-	expect(answerText({ begun: many, left: [], plan: plan() })).toContain("… and 2 more");
+	expect(answerText({ begun: many.slice(1, 2), skipped: [], plan: plan() })).toContain("1 run is planned");
+	expect(answerText({ begun: many, skipped: [], plan: plan() })).toContain("… and 2 more");
 	expect(stoppedText([])).toContain("nothing to stop");
 	expect(stoppedText([run({})])).toContain("archive-s07-2026_08");
 });

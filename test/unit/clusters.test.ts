@@ -107,12 +107,12 @@ describe("a cluster that is to be retired", () => {
 	test("waits until every process has been told, and for what is kept there for its grace time", () => {
 		expect(waysOfMap(marked, "c4", NOW.getTime() + TELLING_MS - 1)).toHaveLength(1);
 		expect(waysOfMap(marked, "c4", NOW.getTime() + TELLING_MS)).toEqual([]);
-		const away = { uuid: "", cluster: "c4", since: "", settled: true };
+		const retained = { uuid: "", cluster: "c4", since: "", settled: true };
 		const shards: RoutingMap["shards"] = [
 			{
 				cluster: "c0",
-				collections: { alarms_2026_08: { tier: "archive", uuid: "", away } },
-				left: [{ cluster: "c4", epoch: 3, since: "", settled: false }],
+				collections: { alarms_2026_08: { tier: "archive", uuid: "", retained } },
+				retained: [{ cluster: "c4", epoch: 3, since: "", settled: false }],
 			},
 		];
 		const ways = waysOfMap({ ...marked, shards }, "c4", NOW.getTime() + TELLING_MS);

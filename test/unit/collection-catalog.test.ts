@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import {
-	ARCHIVE_HOLDINGS,
+	ARCHIVE_CATALOG,
 	alarmsOf,
-	CLUSTER_HOLDINGS,
+	type CatalogEntry,
+	CLUSTER_CATALOG,
+	catalogEntryOf,
 	due,
-	type Holding,
-	holdingOf,
 	KEY_DAYS_BACK,
 	keyDayIsComing,
 	keyDaysBehind,
@@ -14,19 +14,19 @@ import {
 	LEDGER_DAYS,
 	ledgerExpired,
 	ledgerOf,
-	META_HOLDINGS,
+	META_CATALOG,
 	monthOfCollection,
-	SHARD_HOLDINGS,
+	SHARD_CATALOG,
 	shardDatabase,
 } from "../../domain/routing/collection-catalog.ts";
 import { dayOf, daysBefore } from "../../domain/time/periods.ts";
 import { DAY_MS, NOW_MS } from "./samples.ts";
 
-const names = (holdings: Record<string, Holding>) => due(holdings, NOW_MS).map(({ name }) => name);
+const names = (catalog: Record<string, CatalogEntry>) => due(catalog, NOW_MS).map(({ name }) => name);
 
 describe("what is due", () => {
 	test("in a shard are this month, two months ahead, today's keys and two days ahead, the customers, the failures and the moves", () => {
-		expect(names(SHARD_HOLDINGS)).toEqual([
+		expect(names(SHARD_CATALOG)).toEqual([
 			"alarms_2026_11",
 			"alarms_2026_12",
 			"alarms_2027_01",
@@ -40,7 +40,7 @@ describe("what is due", () => {
 	});
 
 	test("in a cluster are the documents, today's ledger and two days ahead, the outbox and the leases", () => {
-		expect(names(CLUSTER_HOLDINGS)).toEqual([
+		expect(names(CLUSTER_CATALOG)).toEqual([
 			"documents",
 			"ledger_2026_11_22",
 			"ledger_2026_11_23",
@@ -51,39 +51,39 @@ describe("what is due", () => {
 	});
 
 	test("in the meta database are the documents, the runs of the archive mover, the history of the map and the plans that were shown", () => {
-		expect(names(META_HOLDINGS)).toEqual(["documents", "runs", "history", "plans"]);
+		expect(names(META_CATALOG)).toEqual(["documents", "runs", "history", "plans"]);
 	});
 
 	test("covers every moment that sendAt may name", () => {
-		const lastMonth = due(SHARD_HOLDINGS, Date.parse("2027-01-31T23:59:59.999Z")).map(({ name }) => name);
+		const lastMonth = due(SHARD_CATALOG, Date.parse("2027-01-31T23:59:59.999Z")).map(({ name }) => name);
 		expect(lastMonth).toContain("alarms_2027_03");
 	});
 
-	test.each(Object.entries({ SHARD_HOLDINGS, CLUSTER_HOLDINGS, META_HOLDINGS }))(
+	test.each(Object.entries({ SHARD_CATALOG, CLUSTER_CATALOG, META_CATALOG }))(
 		"of %s belongs to the very holding that made it due",
-		(_, holdings) => {
-			for (const { name, holding } of due(holdings, NOW_MS)) expect(holdingOf(holdings, name)).toBe(holding);
+		(_, catalog) => {
+			for (const { name, entry } of due(catalog, NOW_MS)) expect(catalogEntryOf(catalog, name)).toBe(entry);
 		},
 	);
 });
 
 describe("a collection's name", () => {
-	test.each(["alarms_2026_11", "keys_2026_11_22", "users", "failures", "moves", "away_2026_11"])(
+	test.each(["alarms_2026_11", "keys_2026_11_22", "users", "failures", "moves", "retained_archive_2026_11"])(
 		"%s belongs to a holding of the shards",
 		(name) => {
-			expect(holdingOf(SHARD_HOLDINGS, name)).not.toBeNull();
+			expect(catalogEntryOf(SHARD_CATALOG, name)).not.toBeNull();
 		},
 	);
 
 	test.each(["alarms_2026_11", "copy_2026_11_e7"])("%s belongs to a holding of the archive", (name) => {
-		expect(holdingOf(ARCHIVE_HOLDINGS, name)).not.toBeNull();
-		expect(due(ARCHIVE_HOLDINGS, NOW_MS)).toEqual([]);
+		expect(catalogEntryOf(ARCHIVE_CATALOG, name)).not.toBeNull();
+		expect(due(ARCHIVE_CATALOG, NOW_MS)).toEqual([]);
 	});
 
-	test.each(["copy_2026_11", "copy_2026_11_e", "alarms_2026_11_e7", "away_2026_11"])(
+	test.each(["copy_2026_11", "copy_2026_11_e", "alarms_2026_11_e7", "retained_archive_2026_11"])(
 		"%j is a stranger in the archive",
 		(name) => {
-			expect(holdingOf(ARCHIVE_HOLDINGS, name)).toBeNull();
+			expect(catalogEntryOf(ARCHIVE_CATALOG, name)).toBeNull();
 		},
 	);
 
@@ -100,7 +100,7 @@ describe("a collection's name", () => {
 		"",
 		"constructor",
 	])("%j is a stranger in a shard", (name) => {
-		expect(holdingOf(SHARD_HOLDINGS, name)).toBeNull();
+		expect(catalogEntryOf(SHARD_CATALOG, name)).toBeNull();
 	});
 
 	test("says the month of alarms, and of nothing else", () => {
@@ -112,8 +112,8 @@ describe("a collection's name", () => {
 });
 
 test("no kind stands twice, and each is filed under its own name", () => {
-	for (const holdings of [SHARD_HOLDINGS, CLUSTER_HOLDINGS, META_HOLDINGS]) {
-		expect(Object.values(holdings).map(({ kind }) => kind)).toEqual(Object.keys(holdings));
+	for (const catalog of [SHARD_CATALOG, CLUSTER_CATALOG, META_CATALOG]) {
+		expect(Object.values(catalog).map(({ kind }) => kind)).toEqual(Object.keys(catalog));
 	}
 });
 

@@ -10,12 +10,12 @@ import {
 	withoutOwner,
 } from "../../domain/jobs/erase.ts";
 import {
-	ARCHIVE_HOLDINGS,
-	CLUSTER_HOLDINGS,
+	ARCHIVE_CATALOG,
+	type CatalogEntry,
+	CLUSTER_CATALOG,
 	due,
-	type Holding,
-	META_HOLDINGS,
-	SHARD_HOLDINGS,
+	META_CATALOG,
+	SHARD_CATALOG,
 } from "../../domain/routing/collection-catalog.ts";
 import { NOW_MS, SECOND_MS } from "./samples.ts";
 
@@ -24,10 +24,13 @@ const later = (ms: number) => newAlarmId("u1", NOW_MS + ms);
 const isErased = (kind: Parameters<typeof isToErase>[0], row: OwnedRow) => isToErase(kind, row, "u1", NOW_MS);
 
 describe("of the rows in a customer's range", () => {
-	test.each(["alarms", "away", "copy"] as const)("%s lose the customer's alarms, and nobody else's", (kind) => {
-		expect(isErased(kind, { _id: earlier(1), userId: "u1" })).toBe(true);
-		expect(isErased(kind, { _id: earlier(1), userId: "u2" })).toBe(false);
-	});
+	test.each(["alarms", "retained_archive", "copy"] as const)(
+		"%s lose the customer's alarms, and nobody else's",
+		(kind) => {
+			expect(isErased(kind, { _id: earlier(1), userId: "u1" })).toBe(true);
+			expect(isErased(kind, { _id: earlier(1), userId: "u2" })).toBe(false);
+		},
+	);
 
 	test("a tombstone, which does not say whose it is, goes", () => {
 		expect(isErased("alarms", { _id: earlier(1), outcome: "duplicate", at: new Date(NOW_MS - 1) })).toBe(true);
@@ -67,14 +70,14 @@ describe("of the rows in a customer's range", () => {
 
 describe("the collections of a shard that are swept", () => {
 	test("are all that hold something of a customer, failures first", () => {
-		const names = due(SHARD_HOLDINGS, NOW_MS).map(({ name }) => name);
-		const swept = sweptOfShard([...names, "away_2026_08", "stranger", "copy_2026_08_e1"]);
+		const names = due(SHARD_CATALOG, NOW_MS).map(({ name }) => name);
+		const swept = sweptOfShard([...names, "retained_archive_2026_08", "stranger", "copy_2026_08_e1"]);
 		expect(swept.map(({ name }) => name)).toEqual([
 			"failures",
 			"alarms_2026_11",
 			"alarms_2026_12",
 			"alarms_2027_01",
-			"away_2026_08",
+			"retained_archive_2026_08",
 			"keys_2026_11_22",
 			"keys_2026_11_23",
 			"keys_2026_11_24",
@@ -119,13 +122,13 @@ test("all has arrived once the low-watermark has passed the start and what a fas
 
 describe("docs/retention.md", () => {
 	const retention = readFileSync("docs/retention.md", "utf8");
-	const all: [string, Record<string, Holding>][] = [
-		["shard", SHARD_HOLDINGS],
-		["archive", ARCHIVE_HOLDINGS],
-		["cluster", CLUSTER_HOLDINGS],
-		["meta", META_HOLDINGS],
+	const all: [string, Record<string, CatalogEntry>][] = [
+		["shard", SHARD_CATALOG],
+		["archive", ARCHIVE_CATALOG],
+		["cluster", CLUSTER_CATALOG],
+		["meta", META_CATALOG],
 	];
-	const kinds = all.flatMap(([place, holdings]) => Object.values(holdings).map(({ kind }) => [place, kind]));
+	const kinds = all.flatMap(([place, catalog]) => Object.values(catalog).map(({ kind }) => [place, kind]));
 
 	test.each(kinds)("has a row for what is kept in %s: %s", (place, kind) => {
 		expect(retention).toMatch(new RegExp(`^\\| ${place} \\| \`${kind}[_\`]`, "m"));

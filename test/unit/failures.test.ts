@@ -4,14 +4,14 @@ import { encodeItem } from "../../domain/alarms/batch.ts";
 import {
 	countThatFits,
 	decideAgain,
+	describedBy,
 	failureRequest,
 	type ListedFailure,
 	mergeFailures,
 	parseFailureCursor,
-	refuseUnclear,
+	rejectUnclear,
 	showFailureCursor,
 	toFailure,
-	toldBy,
 } from "../../domain/alarms/failures.ts";
 import { newAlarmId, showId } from "../../domain/alarms/ids.ts";
 import { showCursor } from "../../domain/alarms/paging.ts";
@@ -107,7 +107,7 @@ describe("a redrive", () => {
 		["both", { ids: ["x"], filter: {} }, "filter"],
 		["a limit beside ids", { ids: ["x"], limit: 1 }, "limit"],
 	])("with %s is refused", (_, request, field) => {
-		expect(thrownBy(() => refuseUnclear(request))).toMatchObject({
+		expect(thrownBy(() => rejectUnclear(request))).toMatchObject({
 			type: "VALIDATION_FAILED",
 			data: { faults: [{ field }] },
 		});
@@ -118,7 +118,7 @@ describe("a redrive", () => {
 		["a filter", { filter: {} }],
 		["a filter and a limit", { filter: {}, limit: 5 }],
 	])("with %s is clear", (_, request) => {
-		expect(thrownBy(() => refuseUnclear(request))).toBeNull();
+		expect(thrownBy(() => rejectUnclear(request))).toBeNull();
 	});
 
 	test("decides anew on the item as it came: what failed for its time becomes an alarm under its id", () => {
@@ -177,9 +177,9 @@ describe("a failure as it is shown", () => {
 	test("was accepted when its id says so, or, sent ahead, when the item says so", () => {
 		const sendAt = iso(NOW_MS + 60_000);
 		const { line } = encodeItem(newAlarmId("u1", NOW_MS + 60_000), queued({ sendAt }));
-		expect(toldBy(line)).toEqual({ category: "transfer", acceptedAt: new Date(NOW_MS) });
-		expect(toldBy(encodeItem(newAlarmId("u1", NOW_MS), queued()).line)).toEqual({ category: "transfer" });
-		expect(toldBy("broken")).toEqual({});
+		expect(describedBy(line)).toEqual({ category: "transfer", acceptedAt: new Date(NOW_MS) });
+		expect(describedBy(encodeItem(newAlarmId("u1", NOW_MS), queued()).line)).toEqual({ category: "transfer" });
+		expect(describedBy("broken")).toEqual({});
 	});
 
 	test("goes into an answer as long as it fits, and at least once", () => {

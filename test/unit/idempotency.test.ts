@@ -14,7 +14,7 @@ import {
 } from "../../domain/alarms/idempotency.ts";
 import { ID_BYTES, newAlarmId, shardOf, showId } from "../../domain/alarms/ids.ts";
 import type { Tombstone } from "../../domain/alarms/rows.ts";
-import { buried, type Decision, triage } from "../../domain/alarms/triage.ts";
+import { type Decision, markFailed, triage } from "../../domain/alarms/triage.ts";
 import { alarm, DAY_MS, iso, NOW_MS, queued, row as stored } from "./samples.ts";
 
 const AT = { lane: "realtime", streamTimeMs: NOW_MS, sequence: 1, index: 0 } as const;
@@ -130,7 +130,7 @@ describe("a claim", () => {
 		const id = newAlarmId("u1", NOW_MS);
 		expect(claimOf(triage({ id, queued: queued(), line: "" }, NOW_MS, AT))).toBeNull();
 		expect(claimOf(decided({ expiresAt: iso(NOW_MS) }))).toBeNull();
-		expect(claimOf(buried(decided(), "STORE_REFUSED", NOW_MS))).toBeNull();
+		expect(claimOf(markFailed(decided(), "STORE_REJECTED", NOW_MS))).toBeNull();
 	});
 });
 
@@ -189,7 +189,7 @@ describe("holders of one key on neighbouring days", () => {
 		expect(meetingOf(own, { ...own.row }, { ...after, row: own.row })).toBeNull();
 	});
 
-	test("the later one has lost when a tombstone stands in its slot, and stays when it is stored", () => {
+	test("the later one has lost when a markFailed stands in its slot, and stays when it is stored", () => {
 		const meeting = { loser: own, winner: before };
 		expect(lossAfter(meeting, own.row, lost(before.alarm))).toEqual({ of: before.alarm, isConflict: false });
 		expect(lossAfter(meeting, own.row, real)).toBeNull();
@@ -212,7 +212,7 @@ describe("holders of one key on neighbouring days", () => {
 		expect(isSettled(meeting, null)).toBe(false);
 	});
 
-	test("a duplicate's tombstone names the alarm and the producer, and when it was accepted if its id does not tell", () => {
+	test("a duplicate's markFailed names the alarm and the producer, and when it was accepted if its id does not tell", () => {
 		expect(tombstoneOf({ loser: after, winner: own.row }, "p", NOW_MS)).toEqual({
 			_id: after.row.alarm,
 			outcome: "duplicate",
@@ -224,7 +224,7 @@ describe("holders of one key on neighbouring days", () => {
 		expect(tombstoneOf({ loser: later, winner: own.row }, "p", NOW_MS)).toHaveProperty("acceptedAt", new Date(5));
 	});
 
-	test("a conflict's tombstone is a failure that names the alarm", () => {
+	test("a conflict's markFailed is a failure that names the alarm", () => {
 		const other = { ...after, row: { ...after.row, bodyHash: hashOf("x") } };
 		expect(tombstoneOf({ loser: other, winner: own.row }, "p", NOW_MS)).toMatchObject({
 			outcome: "failed",

@@ -1,12 +1,12 @@
 import fc from "fast-check";
-import { feel, NO_PULSE, waitAfter } from "../../domain/jobs/latency-probe.ts";
+import { NO_BASELINE, observe, waitAfter } from "../../domain/jobs/latency-probe.ts";
 
 /** What each reading was found to be. */
 function felt(readings: number[]): boolean[] {
-	let pulse = NO_PULSE;
+	let baseline = NO_BASELINE;
 	return readings.map((readMs) => {
-		const { pulse: next, isSlow } = feel(pulse, readMs);
-		pulse = next;
+		const { baseline: next, isSlow } = observe(baseline, readMs);
+		baseline = next;
 		return isSlow;
 	});
 }

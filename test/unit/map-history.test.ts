@@ -1,6 +1,6 @@
 import type { MapChangeRow } from "../../contracts/shards.ts";
-import { withDuty, withoutDuty, withPlace } from "../../domain/jobs/shard-lock.ts";
-import { withLeft, withMovedShard } from "../../domain/jobs/shard-move.ts";
+import { withLock, withoutLock, withPlace } from "../../domain/jobs/shard-lock.ts";
+import { withMovedShard, withRetained } from "../../domain/jobs/shard-move.ts";
 import { describeChange, withGaps } from "../../domain/routing/map-history.ts";
 import { firstMap, nextVersion, withChange } from "../../domain/routing/routing.ts";
 import { NOW_MS } from "./samples.ts";
@@ -12,11 +12,11 @@ const made = {
 	clusters: [{ cluster: "c0", name: "ledger_2026_11_22", uuid: "l" }],
 };
 const map = withChange(empty, made, NOW);
-const taken = withDuty(map, 2, { kind: "move", run: "move-s02-c1", holder: "mover-1" }, NOW);
+const taken = withLock(map, 2, { kind: "move", run: "move-s02-c1", holder: "mover-1" }, NOW);
 const moved = withMovedShard(taken, 2, 1, { cluster: "c1", uuids: new Map([["alarms_2026_11", "n"]]) }, NOW) ?? taken;
-const settled = withLeft(moved, 2, 1, { epoch: 1, settled: true }, NOW) ?? moved;
-const dropped = withLeft(settled, 2, 1, { epoch: 1, settled: null }, NOW) ?? settled;
-const free = withoutDuty(dropped, 2, 1, NOW) ?? dropped;
+const settled = withRetained(moved, 2, 1, { epoch: 1, settled: true }, NOW) ?? moved;
+const dropped = withRetained(settled, 2, 1, { epoch: 1, settled: null }, NOW) ?? settled;
+const free = withoutLock(dropped, 2, 1, NOW) ?? dropped;
 const place = (tier: "moving" | "archive") => ({ tier, uuid: "x", ...(tier === "archive" && { cluster: "a0" }) });
 const moving = withPlace(taken, 2, 1, "alarms_2026_11", place("moving"), NOW) ?? taken;
 const archived = withPlace(moving, 2, 1, "alarms_2026_11", place("archive"), NOW) ?? moving;

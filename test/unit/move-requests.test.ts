@@ -1,6 +1,6 @@
 import type { Run } from "../../contracts/archive.ts";
 import type { RoutingMap } from "../../contracts/routing.ts";
-import { moveShown, moveToCancel, moveToChange, refuseMove, refuseStrayed } from "../../domain/jobs/move-requests.ts";
+import { moveShown, moveToCancel, moveToChange, rejectMove, rejectStrayed } from "../../domain/jobs/move-requests.ts";
 import { moveIdOf, newRun } from "../../domain/jobs/runs.ts";
 import { firstMap } from "../../domain/routing/routing.ts";
 import { iso, NOW_MS, SECOND_MS } from "./samples.ts";
@@ -11,11 +11,14 @@ const move = (to: string, own: Partial<Run> = {}): Run => ({
 	...own,
 });
 const ask = (to: string, moves: Run[] = [], more: object = {}, on: RoutingMap = map) =>
-	refuseMove(on, moves, { shard: 0, to, ...more });
+	rejectMove(on, moves, { shard: 0, to, ...more });
 const why = { code: "COPY_DIFFERS", message: "three rows" };
 const left = { cluster: "c0", epoch: 1, since: "", settled: false };
 /** Shard 0 was switched to c1, and what it has left is not settled. */
-const switched: RoutingMap = { ...map, shards: map.shards.with(0, { cluster: "c1", collections: {}, left: [left] }) };
+const switched: RoutingMap = {
+	...map,
+	shards: map.shards.with(0, { cluster: "c1", collections: {}, retained: [left] }),
+};
 
 describe("a shard", () => {
 	test("may move to any other cluster that is not being retired, and again where it was done, canceled or is under way", () => {
@@ -44,15 +47,15 @@ describe("a shard", () => {
 	});
 
 	test("that there is not is named", () => {
-		expect(() => refuseMove(map, [], { shard: 4, to: "c1" })).toThrow("There are shards 0 to 3; there is no 4.");
+		expect(() => rejectMove(map, [], { shard: 4, to: "c1" })).toThrow("There are shards 0 to 3; there is no 4.");
 	});
 });
 
 test("a plan that was shown holds while its shards are where it begins or ends, and no longer", () => {
 	const planned = (from: string, to: string) => [{ shard: 0, from, to }];
-	expect(() => refuseStrayed(map, planned("c0", "c1"))).not.toThrow();
-	expect(() => refuseStrayed(switched, planned("c0", "c1"))).not.toThrow();
-	expect(() => refuseStrayed(switched, planned("c0", "c2"))).toThrow("neither on c0 nor on c2");
+	expect(() => rejectStrayed(map, planned("c0", "c1"))).not.toThrow();
+	expect(() => rejectStrayed(switched, planned("c0", "c1"))).not.toThrow();
+	expect(() => rejectStrayed(switched, planned("c0", "c2"))).toThrow("neither on c0 nor on c2");
 });
 
 test("the move that is not over is changed, unless it is being canceled", () => {

@@ -7,7 +7,7 @@ import {
 	isEmptyChange,
 	isInService,
 	type MapChange,
-	monthsHeld,
+	monthsPresent,
 	shardPlace,
 	shardTarget,
 	slotIsComing,
@@ -112,7 +112,7 @@ describe("a place in the map", () => {
 	});
 
 	test("tells the months that a shard holds, newest first, whatever their order in the map", () => {
-		expect(monthsHeld(mapWith("2026_11", "2027_01", "2026_09", "2026_12"), 0)).toEqual([
+		expect(monthsPresent(mapWith("2026_11", "2027_01", "2026_09", "2026_12"), 0)).toEqual([
 			"2027_01",
 			"2026_12",
 			"2026_11",
@@ -122,7 +122,7 @@ describe("a place in the map", () => {
 
 	test("counts only collections of alarms as months", () => {
 		const map = withChange(mapWith("2026_11"), { ...NONE, shards: [{ shard: 0, name: "users", uuid: "u" }] }, NOW);
-		expect(monthsHeld(map, 0)).toEqual(["2026_11"]);
+		expect(monthsPresent(map, 0)).toEqual(["2026_11"]);
 	});
 });
 
@@ -140,8 +140,8 @@ describe("an archived month", () => {
 	const shard = shardOf(userHash("u1"), 16);
 	const archived = () => {
 		const map = mapWith("2026_10", "2026_11");
-		const away = { uuid: "src", since: iso(NOW_MS), settled: false };
-		shardPlace(map, shard).collections.alarms_2026_10 = { tier: "archive", uuid: "a", cluster: "a0", away };
+		const retained = { uuid: "src", since: iso(NOW_MS), settled: false };
+		shardPlace(map, shard).collections.alarms_2026_10 = { tier: "archive", uuid: "a", cluster: "a0", retained };
 		return map;
 	};
 

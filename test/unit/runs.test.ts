@@ -85,9 +85,9 @@ test("what is given up comes first, then erases, then the oldest month", () => {
 
 describe("a run whose work ended with", () => {
 	test.each([
-		["a refusal", named("MoveRefused", { code: "COPY_DIFFERS" }), "refused", "COPY_DIFFERS"],
+		["a refusal", named("MoveRejected", { code: "COPY_DIFFERS" }), "refused", "COPY_DIFFERS"],
 		["a busy shard", named("ShardBusy"), "waiting", "SHARD_BUSY"],
-		["a lost duty", named("DutyLost"), "waiting", "DUTY_LOST"],
+		["a lost duty", named("LockLost"), "waiting", "LOCK_LOST"],
 		["a stop of its process", new Halted("PROCESS_STOPPED", "why"), "waiting", "PROCESS_STOPPED"],
 		["a stop by an operator", new Halted("STOPPED", "why"), "stopped", "STOPPED"],
 		["anything else", new TypeError("why"), "waiting", "TRY_FAILED"],

@@ -7,7 +7,7 @@ const answer = (status: number, body: unknown, retryAfterS?: number): Reply => (
 	body,
 	...(retryAfterS !== undefined && { retryAfterS }),
 });
-const refusal = { code: "VALIDATION_FAILED", message: "no" };
+const rejection = { code: "VALIDATION_FAILED", message: "no" };
 const smooth: Course = { sendingMs: 2_000, settledAfterMs: 3_000, interrupted: false };
 
 describe("a reply to a single alarm", () => {
@@ -23,11 +23,11 @@ describe("a reply to a single alarm", () => {
 		const faults = [{ field: "title", rule: "required", message: "is missing" }];
 		const reply = answer(422, { code: "VALIDATION_FAILED", detail: "Some fields", faults });
 		const expected = { code: "VALIDATION_FAILED", message: "Some fields", faults };
-		expect(judgeSingle(reply)).toEqual({ kind: "rejected", refusal: expected });
+		expect(judgeSingle(reply)).toEqual({ kind: "rejected", rejection: expected });
 	});
 
 	test("4xx of a stranger is rejected under its status", () => {
-		expect(judgeSingle(answer(403, null))).toMatchObject({ kind: "rejected", refusal: { code: "HTTP_403" } });
+		expect(judgeSingle(answer(403, null))).toMatchObject({ kind: "rejected", rejection: { code: "HTTP_403" } });
 	});
 
 	test.each([
@@ -55,7 +55,7 @@ describe("a reply to a single alarm", () => {
 	});
 
 	test("who is given up was refused, not lost", () => {
-		expect(giveUp({ refusal })).toEqual({ kind: "rejected", refusal });
+		expect(giveUp({ rejection })).toEqual({ kind: "rejected", rejection });
 	});
 });
 
@@ -78,7 +78,7 @@ describe("a reply to many alarms", () => {
 			"unknown",
 			"unknown",
 		]);
-		expect(verdicts[1]).toEqual({ kind: "rejected", refusal });
+		expect(verdicts[1]).toEqual({ kind: "rejected", rejection });
 		expect(verdicts[2]).toMatchObject({ ids: ["c"] });
 	});
 
@@ -139,8 +139,8 @@ describe("the account", () => {
 	test("sent is accepted, rejected and unknown; invalid lines are lines that were not sent", () => {
 		const book = new Reconciliation();
 		book.noteLine(1, { kind: "accepted", id: "a" });
-		book.noteLine(2, { kind: "rejected", refusal });
-		book.noteLine(3, { kind: "unknown", refusal, ids: [], pauseMs: 0 });
+		book.noteLine(2, { kind: "rejected", rejection });
+		book.noteLine(3, { kind: "unknown", rejection, ids: [], pauseMs: 0 });
 		book.noteInvalid(4, "Unexpected end");
 		const account = book.account();
 		expect(account).toMatchObject({ lines: 4, sent: 3, accepted: 1, rejected: 1, unknown: 1, invalid: 1 });
@@ -182,8 +182,8 @@ describe("the account", () => {
 
 	test("ids whose acceptance is unknown are asked for, but counted apart: they need not be there", () => {
 		const book = new Reconciliation();
-		book.noteLine(1, { kind: "unknown", refusal, ids: ["a"], pauseMs: 0 });
-		book.noteLine(2, { kind: "unknown", refusal, ids: ["b"], pauseMs: 0 });
+		book.noteLine(1, { kind: "unknown", rejection, ids: ["a"], pauseMs: 0 });
+		book.noteLine(2, { kind: "unknown", rejection, ids: ["b"], pauseMs: 0 });
 		book.noteFate("a", "missing");
 		book.noteFate("b", "stored");
 		expect(book.account()).toMatchObject({ missing: 0, stored: 0, ofUnknown: { missing: 1, stored: 1 } });
@@ -201,7 +201,7 @@ describe("the account", () => {
 
 	test("keeps the first complaints of each kind, however many there are", () => {
 		const book = new Reconciliation();
-		for (let line = 1; line <= 1_000; line++) book.noteLine(line, { kind: "rejected", refusal });
+		for (let line = 1; line <= 1_000; line++) book.noteLine(line, { kind: "rejected", rejection });
 		book.noteInvalid(1_001, "broken");
 		const { complaints, rejected } = book.account();
 		expect(rejected).toBe(1_000);

@@ -1,5 +1,5 @@
-import { dutyOf, hasDuty, withDuty, withoutDuty, withPlace } from "../../domain/jobs/shard-lock.ts";
-import { firstMap, monthsHeld, shardTarget, withChange } from "../../domain/routing/routing.ts";
+import { holdsLock, lockOf, withLock, withoutLock, withPlace } from "../../domain/jobs/shard-lock.ts";
+import { firstMap, monthsPresent, shardTarget, withChange } from "../../domain/routing/routing.ts";
 
 const NOW = new Date("2026-11-22T10:00:00Z");
 const base = withChange(
@@ -7,28 +7,28 @@ const base = withChange(
 	{ shards: [{ shard: 1, name: "alarms_2026_08", uuid: "aa" }], clusters: [] },
 	NOW,
 );
-const taken = withDuty(base, 1, { kind: "archive", run: "r1", holder: "n1" }, NOW);
+const taken = withLock(base, 1, { kind: "archive", run: "r1", holder: "n1" }, NOW);
 
 test("who takes a duty raises the shard's epoch, and nobody else's", () => {
-	expect(dutyOf(taken, 1)).toEqual({ kind: "archive", run: "r1", holder: "n1", epoch: 1, since: NOW.toISOString() });
+	expect(lockOf(taken, 1)).toEqual({ kind: "archive", run: "r1", holder: "n1", epoch: 1, since: NOW.toISOString() });
 	expect(taken.version).toBe(base.version + 1);
-	expect(dutyOf(taken, 0)).toBeNull();
-	expect(hasDuty(taken, 1, 1)).toBe(true);
-	const again = withDuty(taken, 1, { kind: "erase", run: "r2", holder: "n2" }, NOW);
-	expect(hasDuty(again, 1, 1)).toBe(false);
-	expect(dutyOf(again, 1)?.epoch).toBe(2);
+	expect(lockOf(taken, 0)).toBeNull();
+	expect(holdsLock(taken, 1, 1)).toBe(true);
+	const again = withLock(taken, 1, { kind: "erase", run: "r2", holder: "n2" }, NOW);
+	expect(holdsLock(again, 1, 1)).toBe(false);
+	expect(lockOf(again, 1)?.epoch).toBe(2);
 });
 
 test("an epoch stays raised when its duty is given back", () => {
-	const free = withoutDuty(taken, 1, 1, NOW);
-	expect(free && dutyOf(free, 1)).toBeNull();
-	expect(free && dutyOf(withDuty(free, 1, { kind: "drop", run: "r", holder: "n" }, NOW), 1)?.epoch).toBe(2);
+	const free = withoutLock(taken, 1, 1, NOW);
+	expect(free && lockOf(free, 1)).toBeNull();
+	expect(free && lockOf(withLock(free, 1, { kind: "drop", run: "r", holder: "n" }, NOW), 1)?.epoch).toBe(2);
 });
 
 test("on an epoch that is over nothing can be changed", () => {
-	const over = withDuty(taken, 1, { kind: "lift", run: "r2", holder: "n2" }, NOW);
+	const over = withLock(taken, 1, { kind: "lift", run: "r2", holder: "n2" }, NOW);
 	expect(withPlace(over, 1, 1, "alarms_2026_08", { tier: "archive", uuid: "bb", cluster: "a0" }, NOW)).toBeNull();
-	expect(withoutDuty(over, 1, 1, NOW)).toBeNull();
+	expect(withoutLock(over, 1, 1, NOW)).toBeNull();
 });
 
 test("an archived month is found on its archive cluster, and a dropped one nowhere", () => {
@@ -41,11 +41,11 @@ test("an archived month is found on its archive cluster, and a dropped one nowhe
 		uuid: "bb",
 		tier: "archive",
 	});
-	expect(monthsHeld(archived, 1)).toEqual(["2026_08"]);
+	expect(monthsPresent(archived, 1)).toEqual(["2026_08"]);
 	const dropped = withPlace(archived, 1, 1, "alarms_2026_08", { tier: "dropped", uuid: "bb", cluster: "a0" }, NOW);
 	if (dropped === null) throw new Error("refused");
 	expect(shardTarget(dropped, 1, "alarms_2026_08")).toBeNull();
-	expect(monthsHeld(dropped, 1)).toEqual([]);
+	expect(monthsPresent(dropped, 1)).toEqual([]);
 	const gone = withPlace(dropped, 1, 1, "alarms_2026_08", null, NOW);
 	expect(gone?.shards[1]?.collections).toEqual({});
 });

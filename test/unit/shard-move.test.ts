@@ -1,10 +1,10 @@
 import type { CollectionPlace } from "../../contracts/routing.ts";
-import { withDuty } from "../../domain/jobs/shard-lock.ts";
+import { withLock } from "../../domain/jobs/shard-lock.ts";
 import {
 	copiedNames,
 	movingNames,
 	Outgrown,
-	refuseOutgrown,
+	rejectOutgrown,
 	TargetClosed,
 	withMovedShard,
 } from "../../domain/jobs/shard-move.ts";
@@ -14,8 +14,8 @@ import { NOW_MS } from "./samples.ts";
 
 const NOW = new Date(NOW_MS);
 const service = (uuid: string): CollectionPlace => ({ tier: "service", uuid });
-const away = { uuid: "s", since: NOW.toISOString(), settled: true };
-const archived: CollectionPlace = { tier: "archive", uuid: "x", cluster: "a0", away };
+const retained = { uuid: "s", since: NOW.toISOString(), settled: true };
+const archived: CollectionPlace = { tier: "archive", uuid: "x", cluster: "a0", retained };
 const empty = firstMap(2, ["c0", "c1", "c2"], NOW);
 const collections = {
 	users: service("u"),
@@ -23,7 +23,7 @@ const collections = {
 	alarms_2026_08: archived,
 	moves: service("v"),
 };
-const map = withDuty(
+const map = withLock(
 	{
 		...empty,
 		shards: [
@@ -55,9 +55,9 @@ test("the switch changes the address, leaves the archive where it is, and rememb
 				cluster: "c1",
 				collections: {
 					users: service("u2"),
-					alarms_2026_08: { tier: "archive", uuid: "x", cluster: "a0", away: { ...away, cluster: "c0" } },
+					alarms_2026_08: { tier: "archive", uuid: "x", cluster: "a0", retained: { ...retained, cluster: "c0" } },
 				},
-				left: [{ cluster: "c0", epoch: 1, settled: false }],
+				retained: [{ cluster: "c0", epoch: 1, settled: false }],
 			},
 			{ cluster: "c1" },
 		],
@@ -75,7 +75,7 @@ test("nobody switches on another's duty, to a cluster that is being retired, or 
 
 test("a collection that was made, or whose time is over, is named", () => {
 	const place = { cluster: "c0", collections };
-	expect(() => refuseOutgrown(place, [...uuids.keys()], 0)).not.toThrow();
-	expect(() => refuseOutgrown(place, ["moves", "users"], 0)).toThrow("alarms_2026_11 was made or dropped");
-	expect(() => refuseOutgrown(place, [...uuids.keys(), "keys_2026_11_20"], 0)).toThrow("keys_2026_11_20");
+	expect(() => rejectOutgrown(place, [...uuids.keys()], 0)).not.toThrow();
+	expect(() => rejectOutgrown(place, ["moves", "users"], 0)).toThrow("alarms_2026_11 was made or dropped");
+	expect(() => rejectOutgrown(place, [...uuids.keys(), "keys_2026_11_20"], 0)).toThrow("keys_2026_11_20");
 });

@@ -16,8 +16,8 @@ const shard = (number: number, own: Partial<ShardState> = {}): ShardState => ({
 	rows: 1_000,
 	bytes: 200_000,
 	perSecond: 1,
-	duty: null,
-	left: [],
+	lock: null,
+	retained: [],
 	move: null,
 	...own,
 });
@@ -33,7 +33,7 @@ test("the map shows each shard with its size, its move and what it has left, and
 	const left = [{ cluster: "c9", epoch: 1, since: iso(NOW_MS), settled: true }];
 	const moving = { ...move({ state: "running" }), leftMs: null };
 	const text = mapText(
-		state([shard(0), shard(7, { move: moving, left }), shard(8, { rows: null, bytes: null })], ["c1"]),
+		state([shard(0), shard(7, { move: moving, retained: left }), shard(8, { rows: null, bytes: null })], ["c1"]),
 	);
 	expect(text).toMatch(/0 +c0 +1,000 +200 KB +█{24}/);
 	expect(text).toContain("moves to c4: running; left c9 at");
@@ -81,8 +81,8 @@ test("the plan shows the load before and after, each move, and how to begin them
 	expect(text).toContain("shard 0: c0 -> c1");
 	expect(text).toContain(`1 moves; to begin them: shard rebalance --confirm ${plan.id}`);
 	expect(text).toContain("taken for done: move-s09-c1");
-	const left = [{ shard: 1, from: "c0", to: "c1", why: "Shard 1 was refused." }];
-	expect(begunText({ begun: [move()], left, plan })).toMatch(/LEFT: Shard 1 was refused\.\n1 moves are begun/);
+	const skipped = [{ shard: 1, from: "c0", to: "c1", why: "Shard 1 was refused." }];
+	expect(begunText({ begun: [move()], skipped, plan })).toMatch(/SKIPPED: Shard 1 was refused\.\n1 moves are begun/);
 	expect(planText(rebalancePlan(clusters.slice(1), []))).toContain("Nothing is to be moved.");
 });
 

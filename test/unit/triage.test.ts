@@ -2,7 +2,7 @@ import { FAILURES } from "../../contracts/errors.ts";
 import { type Decoded, decodeBatch, encodeItem } from "../../domain/alarms/batch.ts";
 import { ID_BYTES, idTimeMs, newAlarmId, showId } from "../../domain/alarms/ids.ts";
 import type { Tombstone } from "../../domain/alarms/rows.ts";
-import { buried, failed, triage, type Whereabouts } from "../../domain/alarms/triage.ts";
+import { failed, markFailed, triage, type Whereabouts } from "../../domain/alarms/triage.ts";
 import { DAY_MS, iso, NOW_MS, queued, row } from "./samples.ts";
 
 const AT: Whereabouts = { lane: "realtime", streamTimeMs: NOW_MS - 50, sequence: 7, index: 0 };
@@ -135,17 +135,17 @@ test("the same item decides the same id at every delivery, whatever it ends as",
 describe("burying", () => {
 	test("an item tells the cause, with the detail if there is one", () => {
 		const item = readable();
-		expect(failed(item.id, "STORE_REFUSED", item, NOW_MS).slot).toMatchObject({
-			why: { code: "STORE_REFUSED", message: FAILURES.STORE_REFUSED },
+		expect(failed(item.id, "STORE_REJECTED", item, NOW_MS).slot).toMatchObject({
+			why: { code: "STORE_REJECTED", message: FAILURES.STORE_REJECTED },
 		});
-		expect(failed(item.id, "STORE_REFUSED", item, NOW_MS, "too big").slot).toMatchObject({
-			why: { message: `${FAILURES.STORE_REFUSED} too big` },
+		expect(failed(item.id, "STORE_REJECTED", item, NOW_MS, "too big").slot).toMatchObject({
+			why: { message: `${FAILURES.STORE_REJECTED} too big` },
 		});
 	});
 
 	test("a row that was decided on keeps its id, line, customer and producer", () => {
 		const decision = triage(readable(), NOW_MS, AT);
-		expect(buried(decision, "MONTH_CLOSED", NOW_MS)).toEqual({
+		expect(markFailed(decision, "MONTH_CLOSED", NOW_MS)).toEqual({
 			...decision,
 			slot: {
 				_id: decision.id,
@@ -157,13 +157,13 @@ describe("burying", () => {
 		});
 	});
 
-	test("a row keeps nothing of what it said to the customer in the tombstone", () => {
-		const { slot } = buried({ id: row()._id, slot: row(), line: "" }, "STORE_REFUSED", NOW_MS, "why");
+	test("a row keeps nothing of what it said to the customer in the markFailed", () => {
+		const { slot } = markFailed({ id: row()._id, slot: row(), line: "" }, "STORE_REJECTED", NOW_MS, "why");
 		expect(Object.keys(slot).sort()).toEqual(["_id", "at", "outcome", "producer", "why"]);
 	});
 
-	test("a tombstone without a producer makes one without a producer", () => {
-		const { slot } = buried(triage(corrupt("garbage"), NOW_MS, AT), "MONTH_CLOSED", NOW_MS);
+	test("a markFailed without a producer makes one without a producer", () => {
+		const { slot } = markFailed(triage(corrupt("garbage"), NOW_MS, AT), "MONTH_CLOSED", NOW_MS);
 		expect(slot).not.toHaveProperty("producer");
 	});
 });

@@ -1,36 +1,40 @@
 import fc from "fast-check";
-import { backoffMs, insertVerdicts, type WriteReply } from "../../domain/alarms/write-results.ts";
+import { backoffMs, insertResults, type WriteReply } from "../../domain/alarms/write-results.ts";
 
 const error = (index: number, code: number) => ({ index, code, errmsg: "" });
 
 describe("the reply to an insert", () => {
 	test("says stored when every document was inserted", () => {
-		expect(insertVerdicts({ ok: 1, n: 3 }, 3)).toEqual(["stored", "stored", "stored"]);
-		expect(insertVerdicts({ ok: 1, n: 1, writeErrors: [] }, 1)).toEqual(["stored"]);
+		expect(insertResults({ ok: 1, n: 3 }, 3)).toEqual(["stored", "stored", "stored"]);
+		expect(insertResults({ ok: 1, n: 1, writeErrors: [] }, 1)).toEqual(["stored"]);
 	});
 
-	test("says taken for a duplicate, at its own place", () => {
-		expect(insertVerdicts({ ok: 1, n: 2, writeErrors: [error(1, 11_000)] }, 3)).toEqual(["stored", "taken", "stored"]);
+	test("says duplicate for a slot that stands, at its own place", () => {
+		expect(insertResults({ ok: 1, n: 2, writeErrors: [error(1, 11_000)] }, 3)).toEqual([
+			"stored",
+			"duplicate",
+			"stored",
+		]);
 	});
 
 	test("says fenced for a validator that rejects everything", () => {
-		expect(insertVerdicts({ ok: 1, n: 0, writeErrors: [error(0, 121)] }, 1)).toEqual(["fenced"]);
+		expect(insertResults({ ok: 1, n: 0, writeErrors: [error(0, 121)] }, 1)).toEqual(["fenced"]);
 	});
 
 	test.each([2, 14, 22, 10_334, 17_280, 17_420])(
-		"says refused for error %i, which the same document meets again",
+		"says rejected for error %i, which the same document meets again",
 		(code) => {
-			expect(insertVerdicts({ ok: 1, n: 0, writeErrors: [error(0, code)] }, 1)).toEqual(["refused"]);
+			expect(insertResults({ ok: 1, n: 0, writeErrors: [error(0, code)] }, 1)).toEqual(["rejected"]);
 		},
 	);
 
 	test.each([1, 11_600, 189, 91, 10_107, 361, 0, -1])("says unknown for any other error, such as %i", (code) => {
-		expect(insertVerdicts({ ok: 1, n: 0, writeErrors: [error(0, code)] }, 1)).toEqual(["unknown"]);
+		expect(insertResults({ ok: 1, n: 0, writeErrors: [error(0, code)] }, 1)).toEqual(["unknown"]);
 	});
 
 	test("judges each document by its own error", () => {
 		const writeErrors = [error(3, 11_000), error(0, 121), error(1, 2)];
-		expect(insertVerdicts({ ok: 1, n: 1, writeErrors }, 4)).toEqual(["fenced", "refused", "stored", "taken"]);
+		expect(insertResults({ ok: 1, n: 1, writeErrors }, 4)).toEqual(["fenced", "rejected", "stored", "duplicate"]);
 	});
 });
 
@@ -51,7 +55,7 @@ describe("a reply that does not add up", () => {
 			{ ok: 1, n: 0, writeErrors: [error(0, 11_000), error(1, 11_000)], writeConcernError: { code: 64 } },
 		],
 	])("makes every document unknown when it %s", (_, reply) => {
-		expect(insertVerdicts(reply, 2)).toEqual(["unknown", "unknown"]);
+		expect(insertResults(reply, 2)).toEqual(["unknown", "unknown"]);
 	});
 
 	test("never says stored of more documents than it counts", () => {
@@ -63,9 +67,9 @@ describe("a reply that does not add up", () => {
 				(count, n, failing) => {
 					const writeErrors = failing.filter((index) => index < count).map((index) => error(index, 11_000));
 					const reply = { ok: 1, writeErrors, ...(n !== undefined && { n }) };
-					const verdicts = insertVerdicts(reply, count);
-					const stored = verdicts.filter((verdict) => verdict === "stored").length;
-					return verdicts.length === count && stored <= (n ?? 0);
+					const results = insertResults(reply, count);
+					const stored = results.filter((result) => result === "stored").length;
+					return results.length === count && stored <= (n ?? 0);
 				},
 			),
 		);
@@ -117,5 +121,5 @@ test.each([
 	["a place that was not sent", { ok: 1, n: 1, writeErrors: [{ index: 5, code: 11_000 }] }, 2],
 	["no number of rows", { ok: 1, writeErrors: [{ index: 0, code: 11_000 }] }, 1],
 ])("a reply with %s is unknown", (_what, reply, count) => {
-	expect(insertVerdicts(reply, count)).toEqual(Array(count).fill("unknown"));
+	expect(insertResults(reply, count)).toEqual(Array(count).fill("unknown"));
 });
