@@ -15,6 +15,10 @@ import { TestShards } from "../support/shards.ts";
 
 const NOW_MS = Date.parse("2026-11-22T12:00:00.000Z");
 const MANY = 300;
+/** How long a round waits here: much more than a busy machine takes for some commands, much less than MANY of them take from far away. */
+const ROUND_MS = 20_000;
+/** MANY commands one after the other then take a minute. */
+const FAR_MS = 200;
 
 let servers: TestServers;
 let shards: TestShards;
@@ -35,7 +39,7 @@ beforeAll(async () => {
 	routing = new CachedDocument<RoutingMap>(clusters, MAP_ID, { onError });
 	await routing.start();
 	const pace = { rows: 1_000, inserts: 16, yieldTo: () => Promise.resolve() };
-	const breaker = new CircuitBreakers().ofRounds.realtime;
+	const breaker = { ...new CircuitBreakers().ofRounds.realtime, limitMs: () => ROUND_MS };
 	deps = {
 		clusters,
 		routing,
@@ -73,7 +77,7 @@ const rowsOf = async (userId: string) => (await shards.all("failures")).filter((
 
 /** A database that is far away, so that rows one by one would take longer than a round waits for it. */
 async function farAway(deed: () => Promise<void>): Promise<void> {
-	proxy.delay("toClient", 20);
+	proxy.delay("toClient", FAR_MS);
 	await deed();
 	proxy.delay("toClient", 0);
 }

@@ -3,6 +3,7 @@ import type { RoutingMap } from "../../contracts/routing.ts";
 import { newAlarmId, userHash } from "../../domain/alarms/ids.ts";
 import type { Slot } from "../../domain/alarms/rows.ts";
 import { alarmsOf, movedName, retainedArchiveOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
+import { monthsDue } from "../../domain/routing/months.ts";
 import { shardTarget, type Target } from "../../domain/routing/routing.ts";
 import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { eraseCustomer } from "../../jobs/erase-customer.ts";
@@ -22,6 +23,7 @@ import { type Databases, startDatabases } from "../support/databases.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { customersOf, fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
+import { middleOf, realMonth } from "../support/now.ts";
 import type { TestServers } from "../support/servers.ts";
 import { rowsOn, withoutLeft } from "../support/shard-rows.ts";
 import type { TestShards } from "../support/shards.ts";
@@ -31,7 +33,6 @@ import type { TestShards } from "../support/shards.ts";
 const MONTH = addMonths(monthOf(Date.now()), -1);
 const SHARDS = 32;
 const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 
 let databases: Databases;
 let servers: TestServers;
@@ -194,8 +195,10 @@ describe("a customer who is erased in the middle of a move", () => {
 });
 
 test("over midnight and a month's end, the move waits before its fence, and the next try goes on with the same copies", async () => {
-	const then = Date.now() + 32 * DAY_MS;
-	const before = Object.keys((await placeNow())?.collections ?? {});
+	// Behind exactly one end of a month, on whatever day this runs, and days behind the present.
+	const then = middleOf(realMonth(1));
+	const places = (await placeNow())?.collections ?? {};
+	const before = Object.keys(places);
 	const steps: MoveStep[] = [];
 	const cut = move(async (step) => {
 		steps.push(step);
@@ -206,8 +209,9 @@ test("over midnight and a month's end, the move waits before its fence, and the 
 	await expect(cut).rejects.toMatchObject({ name: "Outgrown" });
 	expect(steps.at(-1)).toBe("verified");
 	const after = Object.keys((await placeNow())?.collections ?? {});
-	const months = (names: string[]) => names.filter((name) => name.startsWith("alarms_")).length;
-	expect(months(after)).toBe(months(before) + 1);
+	const months = (names: string[]) => names.filter((name) => name.startsWith("alarms_")).sort();
+	expect(months(after)).toEqual(monthsDue(places, then).map(alarmsOf));
+	expect(months(after)).toHaveLength(months(before).length + 1);
 	// Keys of a day that is over by then are gone.
 	expect(before.filter((name) => !after.includes(name)).length).toBeGreaterThan(0);
 	const copied = await databaseOn("c1")

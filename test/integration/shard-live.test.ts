@@ -1,14 +1,17 @@
 import type { ServiceBroker } from "moleculer";
 import type { Run } from "../../contracts/archive.ts";
 import { showId } from "../../domain/alarms/ids.ts";
-import { addMonths, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { monthStartMs } from "../../domain/time/periods.ts";
 import { moveShard } from "../../jobs/migrate/move-shard.ts";
 import type { HasRouting } from "../../mixins/routing.mixin.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
+import { publishLowWatermark } from "../../stores/routing/low-watermark.ts";
 import { newestMap } from "../../stores/routing/map-change.ts";
+import { ensureCollections } from "../../stores/routing/provision.ts";
 import { eventually } from "../support/eventually.ts";
 import { customersOf, putRows, rowIn } from "../support/months.ts";
 import { moveDeps } from "../support/movers.ts";
+import { realMonth, realNow, realNowMs } from "../support/now.ts";
 import { brokenPromises, tally } from "../support/oracle.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -18,7 +21,7 @@ import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 /** Producers create, customers read and mark, through whole moves of their shards: nobody notices. */
 
 const SHARDS = 4;
-const MONTH = addMonths(monthOf(Date.now()), -1);
+const MONTH = realMonth(-1);
 /** Alarms of last month, which are read and marked: of each customer so many, none of them created meanwhile. */
 const EACH = 40;
 const PER_SHARD = 3;
@@ -39,6 +42,9 @@ beforeAll(async () => {
 	system = await startSystem(settings, { names: ["c0", "c1", "a0"], since });
 	clusters = new Clusters(system.config);
 	shards = new TestShards(system.servers);
+	// Key days that are over go now: the router's upkeep would drop them in the middle of a move, which then begins anew.
+	await publishLowWatermark(clusters, realNowMs());
+	await ensureCollections(clusters, await newestMap(clusters), realNow());
 	await seed();
 	[create, worker, query, ops] = (await Promise.all(
 		["gateway,alarm.create", "alarm.consume", "gateway,alarm.query", "gateway,shard.router,archive.mover"].map(
@@ -181,11 +187,12 @@ test("processes that hear no news and do not poll find the shard by the answers 
 });
 
 test("a writer and a reader that were asleep through a whole move, to the end of its time of grace, go on with the first try", async () => {
-	const { routing } = query.getLocalService("alarm.query") as unknown as HasRouting;
-	const stale = routing.current;
+	// Each is held against its own map: the router may have dropped key days between the loads of the two.
+	const held = [deafen(worker, "alarm.consume"), deafen(query, "alarm.query")];
+	const stale = held.map(({ current }) => current);
+	for (const { shards } of stale) expect(shards[3]?.cluster).toBe("c1");
 	for await (const _ of moveShard(moveDeps(clusters, "silent"), { run: "silent", shard: 3, to: "c0" }));
-	for (const { current } of [deafen(worker, "alarm.consume"), routing])
-		expect(current.shards[3]).toEqual(stale.shards[3]);
+	expect(held.map(({ current }) => current.shards[3])).toEqual(stale.map(({ shards }) => shards[3]));
 	const [userId = ""] = ownersIn(3);
 	const inbox = restClient(urlOf(query), await system.tokenOf(userId));
 	const [id = ""] = expected.get(userId) ?? [];
