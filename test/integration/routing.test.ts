@@ -2,6 +2,7 @@ import { type CollectionInfo, MongoClient } from "mongodb";
 import type { RoutingMap } from "../../contracts/routing.ts";
 import { CLUSTER_HOLDINGS, holdingOf, META_HOLDINGS, SHARD_HOLDINGS } from "../../domain/routing/collection-catalog.ts";
 import { addMonths, dayOf, monthOf } from "../../domain/time/periods.ts";
+import { guard } from "../../ops/embedded/guard.ts";
 import { setUp } from "../../ops/system.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { publishLowWatermark } from "../../stores/routing/low-watermark.ts";
@@ -234,6 +235,7 @@ async function startStandalone(): Promise<{ uri: string; stop(): Promise<void> }
 	const child = spawn(binary, ["--dbpath", dir, "--port", String(port), "--bind_ip", "127.0.0.1", "--nounixsocket"], {
 		stdio: "ignore",
 	});
+	guard(child);
 	const uri = `mongodb://127.0.0.1:${port}/`;
 	await eventually(async () => {
 		const client = new MongoClient(uri, { serverSelectionTimeoutMS: 200 });
