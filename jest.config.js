@@ -5,7 +5,7 @@
 const AS_COMMONJS = ["commander", "jose", "raw-body", "mongodb/lib/runtime_adapters"];
 
 const shared = {
-	testEnvironment: "node",
+	testEnvironment: "<rootDir>/test/support/environment.cjs",
 	transform: {
 		"^.+\\.[tj]s$": [
 			"@swc/jest",

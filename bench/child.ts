@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
+import { guard } from "../ops/embedded/guard.ts";
 import { endOf, once, stopChild } from "../ops/embedded/server-process.ts";
 
 /** The processes of a run: each is a Node program of this project that says when it is ready, and may answer questions. */
@@ -44,6 +45,7 @@ export async function startChild(name: string, file: string, options: ChildOptio
 		detached: true,
 		stdio: ["ignore", "inherit", "inherit", "ipc"],
 	});
+	guard(child);
 	const ended = endOf(child);
 	const port = await readyPort(name, child, ended);
 	const stop = once(() => stopChild(child, ended, STOP_LIMIT_MS));

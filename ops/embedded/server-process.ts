@@ -3,6 +3,7 @@ import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { firstLine } from "./chain.ts";
+import { guard } from "./guard.ts";
 import { freePort, isFree } from "./port.ts";
 
 const LOG_BYTES_MOST = 32 * 1024 * 1024;
@@ -27,7 +28,7 @@ export function spawnServer(binary: string, args: string[], logFile: string, sto
 	const from = sizeOf(logFile);
 	const fresh = from > LOG_BYTES_MOST;
 	const log = openSync(logFile, fresh ? "w" : "a");
-	const child = spawn(binary, args, { detached: true, stdio: ["ignore", log, log] });
+	const child = guard(spawn(binary, args, { detached: true, stdio: ["ignore", log, log] }));
 	closeSync(log);
 	const ended = endOf(child);
 	const stop = once(() => stopChild(child, ended, stopLimitMs));

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, createWriteStream, openSync, statSync } from "node:fs";
 import path from "node:path";
+import { guard } from "../embedded/guard.ts";
 import { endOf } from "../embedded/server-process.ts";
 import { ROOT, type RunDir } from "./run-dir.ts";
 
@@ -23,7 +24,7 @@ export function spawnLogged(name: string, args: string[], env: NodeJS.ProcessEnv
 	// The option puts the run directory into the command line, by which the next start recognises what was left behind.
 	const options = [...process.execArgv, `--diagnostic-dir=${runDir.logs}${path.sep}`];
 	const stdio = ["ignore", log, "pipe", "ipc"] satisfies ["ignore", number, "pipe", "ipc"];
-	const child = spawn(process.execPath, [...options, ...args], { cwd: ROOT, env, detached: true, stdio });
+	const child = guard(spawn(process.execPath, [...options, ...args], { cwd: ROOT, env, detached: true, stdio }));
 	closeSync(log);
 	let complaint = "";
 	child.stderr?.on("data", (chunk: Buffer) => {

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { guard } from "../../ops/embedded/guard.ts";
 import { processesNaming, type ServiceProcess, startProcess } from "../support/processes.ts";
 import { startSystem, type TestSystem } from "../support/system.ts";
 
@@ -35,6 +36,7 @@ afterAll(async () => {
 
 async function runExample(env: Record<string, string>): Promise<Ended> {
 	const child = spawn(process.execPath, ["examples/other-node/index.js"], { env, stdio: ["ignore", "pipe", "pipe"] });
+	guard(child);
 	const { promise, resolve } = Promise.withResolvers<number | null>();
 	child.on("close", resolve);
 	const [stdout, stderr, code] = await Promise.all([textOf(child.stdout), textOf(child.stderr), promise]);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { MongoClient } from "mongodb";
 import type { NewAlarm } from "../../contracts/alarm.ts";
+import { guard } from "../../ops/embedded/guard.ts";
 import { freePort } from "../../ops/embedded/port.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Rest, restClient } from "../support/rest.ts";
@@ -45,6 +46,7 @@ class Started {
 	constructor() {
 		const env = { ...process.env, ALARM_RUN_DIR: dir, PORT: String(port), ACK_WAIT_SECONDS: "3" };
 		this.child = spawn(process.execPath, ["ops/start.ts"], { env, stdio: ["ignore", "pipe", "pipe"] });
+		guard(this.child);
 		for (const stream of [this.child.stdout, this.child.stderr]) {
 			stream?.on("data", (chunk: Buffer) => {
 				this.output += chunk;

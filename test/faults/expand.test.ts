@@ -1,11 +1,13 @@
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { guard } from "../../ops/embedded/guard.ts";
 import { endOf } from "../../ops/embedded/server-process.ts";
 import { eventually } from "../support/eventually.ts";
 
 /** `npm run demo:expand`, small. */
 function startDemo(...args: string[]) {
 	const child = spawn(process.execPath, ["bench/demo-expand.ts", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+	guard(child);
 	const texts = { out: "", err: "" };
 	child.stdout.on("data", (chunk: Buffer) => {
 		texts.out += chunk;

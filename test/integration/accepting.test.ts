@@ -7,6 +7,7 @@ import { GroupCommit } from "../../accept/group-commit.ts";
 import { decodeBatch, encodeItem } from "../../domain/alarms/batch.ts";
 import { BatchNumbers } from "../../domain/alarms/batch-numbers.ts";
 import { newAlarmId } from "../../domain/alarms/ids.ts";
+import { guard } from "../../ops/embedded/guard.ts";
 import { findServer } from "../../ops/embedded/index.ts";
 import { freePort } from "../../ops/embedded/port.ts";
 import { streamOf } from "../../streams/lanes.ts";
@@ -132,7 +133,7 @@ async function startLazyNats(): Promise<{ url: string; monitorUrl: string; kill(
 		file,
 		`listen: "127.0.0.1:${port}"\nhttp: "127.0.0.1:${monitor}"\njetstream { store_dir: "${dir}" }\n`,
 	);
-	const child = spawn(binary, ["-c", file], { stdio: "ignore" });
+	const child = guard(spawn(binary, ["-c", file], { stdio: "ignore" }));
 	const monitorUrl = `http://127.0.0.1:${monitor}`;
 	await eventually(async () => (await fetch(`${monitorUrl}/healthz`)).ok);
 	return { url: `nats://127.0.0.1:${port}`, monitorUrl, kill: () => child.kill("SIGKILL") };

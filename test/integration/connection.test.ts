@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { guard } from "../../ops/embedded/guard.ts";
 import { findServer } from "../../ops/embedded/index.ts";
 import { freePort } from "../../ops/embedded/port.ts";
 import { endOf } from "../../ops/embedded/server-process.ts";
@@ -30,7 +31,7 @@ async function start(password: string, more = ""): Promise<void> {
 		file,
 		`listen: "127.0.0.1:${port}"\n${jetstream}\nauthorization { user: a, password: ${password} }\n${more}`,
 	);
-	server = spawn(binary, ["-c", file], { stdio: ["ignore", "ignore", "pipe"] });
+	server = guard(spawn(binary, ["-c", file], { stdio: ["ignore", "ignore", "pipe"] }));
 	server.stderr?.on("data", (chunk: Buffer) => errors.push(String(chunk)));
 }
 

@@ -14,6 +14,7 @@ import { alarmsOf, ledgerOf } from "../../domain/routing/collection-catalog.ts";
 import { addMonths, dayOf, monthOf } from "../../domain/time/periods.ts";
 import { audit } from "../../jobs/reconcile/reconcile.ts";
 import { lastDays } from "../../jobs/reconcile/reconcile-runner.ts";
+import { guard } from "../../ops/embedded/guard.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { streamOf } from "../../streams/lanes.ts";
 import { archiveMonth, restoreMonth } from "../support/archived.ts";
@@ -322,6 +323,7 @@ describe("with everything arrived", () => {
 		const runIn = async (more: Record<string, string>, args: string[]) => {
 			const env = { ...process.env, ...more, ALARM_RUN_DIR: system.servers.dir };
 			const child = spawn(process.execPath, ["ops/reconcile.ts", ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+			guard(child);
 			const ended = { stdout: "", stderr: "" };
 			child.stdout.on("data", (part) => (ended.stdout += part));
 			child.stderr.on("data", (part) => (ended.stderr += part));

@@ -7,6 +7,7 @@ import {
 	SHARD_CATALOG,
 } from "../../domain/routing/collection-catalog.ts";
 import { addMonths, dayOf, monthOf } from "../../domain/time/periods.ts";
+import { guard } from "../../ops/embedded/guard.ts";
 import { setUp } from "../../ops/system.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { publishLowWatermark } from "../../stores/routing/low-watermark.ts";
@@ -239,6 +240,7 @@ async function startStandalone(): Promise<{ uri: string; stop(): Promise<void> }
 	const child = spawn(binary, ["--dbpath", dir, "--port", String(port), "--bind_ip", "127.0.0.1", "--nounixsocket"], {
 		stdio: "ignore",
 	});
+	guard(child);
 	const uri = `mongodb://127.0.0.1:${port}/`;
 	await eventually(async () => {
 		const client = new MongoClient(uri, { serverSelectionTimeoutMS: 200 });

@@ -4,6 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
+import { guard } from "../../ops/embedded/guard.ts";
 import { eventually } from "../support/eventually.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
@@ -31,6 +32,7 @@ function start(args: string[], env: Record<string, string> = {}) {
 		env: { ...process.env, ...env },
 		stdio: ["ignore", "pipe", "pipe"],
 	});
+	guard(child);
 	const ended: Ended = { code: null, stdout: "", stderr: "" };
 	child.stdout.on("data", (part) => (ended.stdout += part));
 	child.stderr.on("data", (part) => (ended.stderr += part));

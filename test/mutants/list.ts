@@ -12,7 +12,7 @@ export interface Mutant {
 
 /** Tests, as jest selects them. */
 export interface Suite {
-	project: "unit" | "integration";
+	project: "unit" | "ops" | "integration";
 	/** A pattern of paths. */
 	paths: string;
 	/** A pattern of test names; all of the suite without it. */
@@ -526,5 +526,13 @@ export const MUTANTS: Mutant[] = [
 		find: "return open.filter(isAlive).length < most;",
 		replace: "return open.filter(isAlive).length < most + 1;",
 		suite: { project: "unit", paths: "unit/runs" },
+	},
+	{
+		name: "a guardian that is told of nobody",
+		promise: "servers end with whoever started them, also after a kill -9",
+		file: "ops/embedded/guard.ts",
+		find: "	guardian.write(`start ${pid}\\n`);\n",
+		replace: "",
+		suite: { project: "ops", paths: "ops/guardian" },
 	},
 ];

@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { Command } from "commander";
+import { guard } from "../../ops/embedded/guard.ts";
 import { endOf } from "../../ops/embedded/server-process.ts";
 import { type DocTable, writeDocTable } from "../support/doc-table.ts";
 import { processesNaming } from "../support/processes.ts";
@@ -111,6 +112,7 @@ async function runTests(copy: string, { project, paths, tests }: Suite): Promise
 		stdio: "ignore",
 		env: { ...process.env, TMPDIR: join(copy, "tmp") },
 	});
+	guard(child);
 	// Told to stop it ends its servers, too.
 	const timer = setTimeout(() => child.kill("SIGINT"), LIMIT_MS);
 	await endOf(child);

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { MoveDeps } from "../../jobs/migrate/migration.ts";
+import { guard } from "../../ops/embedded/guard.ts";
 import { endOf } from "../../ops/embedded/server-process.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
 import type { Order } from "./mover-child.ts";
@@ -38,6 +39,7 @@ export function startMover({ env, dir }: TestServers, order: Order): MoverProces
 		env: { ...env, TEST_DIR: dir, ORDER: JSON.stringify(order) },
 		stdio: ["pipe", "pipe", "inherit"],
 	});
+	guard(child);
 	const ended = endOf(child);
 	const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
 	const next = async () => {

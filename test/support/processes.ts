@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { guard } from "../../ops/embedded/guard.ts";
 import { freePort } from "../../ops/embedded/port.ts";
 import { endOf } from "../../ops/embedded/server-process.ts";
 import { eventually } from "./eventually.ts";
@@ -33,6 +34,7 @@ export async function startProcess(
 		env: { ...env, ...own, ...more },
 		stdio: ["ignore", "pipe", "pipe", "ipc"],
 	});
+	guard(child);
 	const ended = endOf(child);
 	const url = `http://127.0.0.1:${port}`;
 	const output = outputOf(child);
