@@ -2,7 +2,7 @@ import type { Document } from "mongodb";
 import { showId } from "../../domain/alarms/ids.ts";
 import type { AlarmRow } from "../../domain/alarms/rows.ts";
 import { alarmsOf, archiveDatabase } from "../../domain/routing/collection-catalog.ts";
-import { addMonths, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { monthStartMs } from "../../domain/time/periods.ts";
 import { liftDeadFences } from "../../jobs/lock/lift-dead-fences.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { chanceOf, seedOfRun } from "../support/chance.ts";
@@ -10,6 +10,7 @@ import { eventually } from "../support/eventually.ts";
 import { fillInboxes, scroll } from "../support/inboxes.ts";
 import { customersOf } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
+import { realMonth } from "../support/now.ts";
 import { restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
@@ -17,7 +18,7 @@ import { torment } from "../support/torment.ts";
 
 /** What is done to movers, and to the archive, while customers read and mark. */
 
-const MONTHS = [-5, -4, -3].map((at) => addMonths(monthOf(Date.now()), at));
+const MONTHS = [-5, -4, -3].map((at) => realMonth(at));
 const SHARDS = 2;
 const EACH = 40;
 const CUSTOMERS = [0, 1].flatMap((shard) => customersOf(shard, 4, SHARDS));

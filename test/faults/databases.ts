@@ -1,5 +1,6 @@
 import { shardOf } from "../../domain/alarms/ids.ts";
 import { eventually } from "../support/eventually.ts";
+import { realNowMs } from "../support/now.ts";
 import type { Sent } from "../support/oracle.ts";
 import { lineOf, plant } from "../support/plant.ts";
 import type { Counted, Run, Scenario } from "../support/scenario.ts";
@@ -136,13 +137,13 @@ function poison(planted: Sent[]): string[] {
 	const unsayable = failing("unsayable");
 	Object.assign(unsayable.alarm.data, { a: { _bsontype: "x" } });
 	const expired = plant("poisoned", "expired", { ends: "expired" });
-	expired.alarm.expiresAt = new Date(Date.now() - 1_000).toISOString();
+	expired.alarm.expiresAt = new Date(realNowMs() - 1_000).toISOString();
 	return [
 		add(plant("poisoned", "good-1")),
 		add(torn, lineOf(torn).slice(0, -10)),
 		add(unsayable),
-		add(failing("ahead", Date.now() + 2 * 60_000)),
-		add(failing("closed", Date.now() - 400 * DAY_MS)),
+		add(failing("ahead", realNowMs() + 2 * 60_000)),
+		add(failing("closed", realNowMs() - 400 * DAY_MS)),
 		add(expired),
 		add(plant("poisoned", "good-2")),
 	];

@@ -1,5 +1,4 @@
 import { withAddress } from "../../domain/routing/clusters.ts";
-import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { cancelMove } from "../../jobs/migrate/cancel-move.ts";
 import { moveShard } from "../../jobs/migrate/move-shard.ts";
 import { shardSizes } from "../../jobs/plan/shard-sizes.ts";
@@ -9,11 +8,12 @@ import { type Databases, startDatabases } from "../support/databases.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { fillMonth } from "../support/months.ts";
 import { moveDeps } from "../support/movers.ts";
+import { realMonth, realNow, realNowMs } from "../support/now.ts";
 import { rowsOn } from "../support/shard-rows.ts";
 
 /** A cluster that a shard was moving to, and that does not answer any more. */
 
-const MONTH = addMonths(monthOf(Date.now()), -1);
+const MONTH = realMonth(-1);
 const WORK = { run: "r", shard: 0, to: "c1" };
 
 let databases: Databases;
@@ -32,7 +32,7 @@ test("it is marked, gets nothing more, and the move to it is given up; when it i
 	const dead = servers.mongods.c1?.pid ?? 0;
 	await freeze(dead);
 	try {
-		expect((await shardSizes(clusters, await newestMap(clusters), Date.now())).unavailable).toEqual(["c1"]);
+		expect((await shardSizes(clusters, await newestMap(clusters), realNowMs())).unavailable).toEqual(["c1"]);
 		const early = cancelMove(deps, WORK);
 		await early.next();
 		await expect(early.next()).rejects.toMatchObject({ type: "UNAVAILABLE" });
@@ -46,7 +46,7 @@ test("it is marked, gets nothing more, and the move to it is given up; when it i
 	}
 	expect((await newestMap(clusters)).shards[0]).not.toHaveProperty("duty");
 	await expect(moveShard(deps, WORK).next()).rejects.toMatchObject({ code: "CLUSTER_RETIRING" });
-	await changeMap(clusters, (map) => withAddress(map, "c1", "", new Date()));
+	await changeMap(clusters, (map) => withAddress(map, "c1", "", realNow()));
 	for await (const _ of moveShard(deps, WORK));
 	expect(await rowsOn(shards, 0, "c1")).toEqual(before);
 }, 120_000);

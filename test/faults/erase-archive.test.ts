@@ -2,7 +2,6 @@ import type { Document } from "mongodb";
 import { userHash } from "../../domain/alarms/ids.ts";
 import type { Slot } from "../../domain/alarms/rows.ts";
 import { alarmsOf } from "../../domain/routing/collection-catalog.ts";
-import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { type EraseDeps, eraseCustomer } from "../../jobs/erase-customer.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
 import { MOVE_STEPS } from "../../jobs/migrate/migration.ts";
@@ -13,12 +12,13 @@ import { type Databases, startDatabases } from "../support/databases.ts";
 import { eventually } from "../support/eventually.ts";
 import { customersOf, fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
+import { realMonth, realNowMs } from "../support/now.ts";
 import type { TestServers } from "../support/servers.ts";
 import type { TestShards } from "../support/shards.ts";
 
 /** A customer is erased from a month whose mover was killed, and the next mover goes on with what that has left. */
 
-const MONTH = addMonths(monthOf(Date.now()), -4);
+const MONTH = realMonth(-4);
 const SHARDS = 32;
 const EACH = 25;
 
@@ -34,7 +34,7 @@ let rows: Slot[];
 beforeAll(async () => {
 	databases = await startDatabases(SHARDS, MONTH);
 	({ servers, clusters, shards } = databases);
-	await publishLowWatermark(clusters, Date.now());
+	await publishLowWatermark(clusters, realNowMs());
 });
 afterAll(() => databases?.stop());
 beforeEach(async () => {
@@ -52,7 +52,7 @@ async function erase(more: Partial<EraseDeps> = {}): Promise<void> {
 		waitMs: 0,
 		...more,
 	};
-	const steps = eraseCustomer(deps, { run: "erase-1", userId: gone, startedAtMs: Date.now() - 3_600_000 });
+	const steps = eraseCustomer(deps, { run: "erase-1", userId: gone, startedAtMs: realNowMs() - 3_600_000 });
 	while (!(await steps.next()).done);
 }
 async function archive(): Promise<void> {

@@ -1,5 +1,4 @@
 import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/routing/collection-catalog.ts";
-import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
 import { cancelMove } from "../../jobs/migrate/cancel-move.ts";
 import { MOVE_STEPS } from "../../jobs/migrate/migration.ts";
@@ -10,13 +9,14 @@ import { type Databases, startDatabases } from "../support/databases.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
+import { realMonth } from "../support/now.ts";
 import type { TestServers } from "../support/servers.ts";
 import { rawRows, rowsOn } from "../support/shard-rows.ts";
 import type { TestShards } from "../support/shards.ts";
 
 /** Movers that are frozen behind each of their steps, and wake after another has brought their work to its end. */
 
-const MONTH = addMonths(monthOf(Date.now()), -1);
+const MONTH = realMonth(-1);
 const SHARDS = 64;
 /** Behind the last one there is nothing more to do. */
 const beforeTheLast = <S>(steps: readonly S[]) => steps.slice(0, -1);

@@ -1,6 +1,5 @@
 import type { Timestamp } from "mongodb";
 import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/routing/collection-catalog.ts";
-import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
 import type { MoveDeps } from "../../jobs/migrate/migration.ts";
 import { moveShard } from "../../jobs/migrate/move-shard.ts";
@@ -10,13 +9,14 @@ import { type Databases, startDatabases } from "../support/databases.ts";
 import { eventually } from "../support/eventually.ts";
 import { fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
+import { realMonth } from "../support/now.ts";
 import type { TestServers } from "../support/servers.ts";
 import { rowsOn } from "../support/shard-rows.ts";
 import type { TestShards } from "../support/shards.ts";
 
 /** Copies that were cut off, and gone on with when the oplog no longer reaches back to their beginning. */
 
-const MONTH = addMonths(monthOf(Date.now()), -1);
+const MONTH = realMonth(-1);
 const SHARDS = 4;
 
 let databases: Databases;

@@ -1,5 +1,6 @@
 import { eventually } from "../support/eventually.ts";
 import type { FaultSystem, NodeId } from "../support/fault-system.ts";
+import { realNow } from "../support/now.ts";
 import { type Marked, send } from "../support/oracle.ts";
 import { restClient } from "../support/rest.ts";
 import type { Counted, Run, Scenario } from "../support/scenario.ts";
@@ -179,7 +180,7 @@ async function freezeWhileRelaying({ system, load }: Run, edgeOf: Map<string, No
 /** The epoch of whoever has the lease of an outbox now. */
 async function relaying(system: FaultSystem): Promise<string | undefined> {
 	const leases = await system.shards.all("leases");
-	return leases.find(({ until }) => until > new Date())?.holder;
+	return leases.find(({ until }) => until > realNow())?.holder;
 }
 
 export const WORKER_KILLED: Scenario = {

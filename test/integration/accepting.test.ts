@@ -13,6 +13,7 @@ import { freePort } from "../../ops/embedded/port.ts";
 import { streamOf } from "../../streams/lanes.ts";
 import { HEADER, isRejected, publishBatch } from "../../streams/publisher.ts";
 import { eventually } from "../support/eventually.ts";
+import { realNowMs } from "../support/now.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
@@ -29,7 +30,7 @@ afterAll(() => system?.stop());
 
 const good = { userId: "u1", category: "card", title: "t", body: "b" };
 const queuedItem = (n: number) =>
-	encodeItem(newAlarmId("u1", Date.now()), {
+	encodeItem(newAlarmId("u1", realNowMs()), {
 		producer: "p",
 		acceptedAtMs: n,
 		alarm: { ...good, body: "나".repeat(100) },

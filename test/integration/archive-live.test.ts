@@ -2,20 +2,21 @@ import type { Document } from "mongodb";
 import { showId } from "../../domain/alarms/ids.ts";
 import type { AlarmRow } from "../../domain/alarms/rows.ts";
 import { archiveDatabase } from "../../domain/routing/collection-catalog.ts";
-import { addMonths, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { monthStartMs } from "../../domain/time/periods.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
 import type { MoveStep } from "../../jobs/migrate/migration.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { fillInboxes, scroll } from "../support/inboxes.ts";
 import { customersOf } from "../support/months.ts";
 import { moveDeps } from "../support/movers.ts";
+import { realMonth } from "../support/now.ts";
 import { restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
 /** Customers read and mark through every step of an archival, on a query edge that hears no news of the map. */
 
-const MONTHS = [-4, -3, -2].map((at) => addMonths(monthOf(Date.now()), at)) as [string, string, string];
+const MONTHS = [-4, -3, -2].map((at) => realMonth(at)) as [string, string, string];
 const [OLDEST, MIDDLE] = MONTHS;
 const SHARD = 1;
 const CUSTOMERS = customersOf(SHARD, 3, 2);

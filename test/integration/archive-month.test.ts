@@ -9,7 +9,7 @@ import {
 	shardDatabase,
 } from "../../domain/routing/collection-catalog.ts";
 import { shardTarget, type Target } from "../../domain/routing/routing.ts";
-import { addMonths, monthOf } from "../../domain/time/periods.ts";
+import { addMonths } from "../../domain/time/periods.ts";
 import { liftDeadFences } from "../../jobs/lock/lift-dead-fences.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
 import { dropRetainedArchives } from "../../jobs/migrate/drop-archived-source.ts";
@@ -28,10 +28,11 @@ import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { fillMonth, putRows, rowIn } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
+import { realMonth, realNow, realNowMs } from "../support/now.ts";
 import { configOf, type TestServers } from "../support/servers.ts";
 import type { TestShards } from "../support/shards.ts";
 
-const MONTH = addMonths(monthOf(Date.now()), -4);
+const MONTH = realMonth(-4);
 /** More than one chunk. */
 const MANY = { customers: 20, each: 40 };
 
@@ -136,7 +137,7 @@ test("what is written to the month until the fence stands is in the archive: mar
 	const write = async (step: MoveStep) => {
 		if (["fenced", "drained", "switched", "renamed", "settled"].includes(step)) return;
 		for (const { _id } of alarms.slice(at, at + 40))
-			await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: new Date() } }]);
+			await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: realNow() } }]);
 		at += 40;
 		await putRows(clusters, map, shard, MONTH, [rowIn(MONTH, "late", at), rowIn(MONTH, `early${at}`, at)]);
 		const tombstone = rows.find((row) => "outcome" in row)?._id as Buffer;
@@ -196,7 +197,7 @@ test("a row that is spoiled and then marked by its customer is right again, beca
 	await archive({}, async (step) => {
 		if (step !== "copied") return;
 		await (await copyNow()).updateOne({ _id }, { $set: { title: "spoiled" } });
-		await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: new Date() } }]);
+		await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: realNow() } }]);
 	});
 	await expectArchived(await atSource(retainedArchiveOf(MONTH)));
 });
@@ -398,7 +399,7 @@ test("what slips through a fence that was lifted from under its mover is in the 
 		if (step !== "drained") return;
 		const { dbName, collectionName } = await shards.inMonth(_id);
 		await shards.cluster(serviceCluster()).db(dbName).command({ collMod: collectionName, validator: {} });
-		await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: new Date() } }]);
+		await updateOne(clusters, sourceOf(), { _id }, [{ $set: { readAt: realNow() } }]);
 	});
 	const kept = await atSource(retainedArchiveOf(MONTH));
 	expect(kept.find((row) => row.includes(_id))?.includes("readAt")).toBe(true);
@@ -412,7 +413,7 @@ test("a source is dropped when its grace time is over, and an archived month whe
 	await expect(dropMonth(deps(), work())).rejects.toMatchObject({ code: "NOT_ARCHIVED" });
 	expect(await dropRetainedArchives(deps(), hours)).toEqual({ dropped: [], errors: [] });
 	expect(await atSource(retainedArchiveOf(MONTH))).toHaveLength(rows.length);
-	const later = deps({ nowMs: () => Date.now() + hours });
+	const later = deps({ nowMs: () => realNowMs() + hours });
 	expect((await dropRetainedArchives(later, hours)).dropped).toContain(alarmsOf(MONTH));
 	expect(await atSource(retainedArchiveOf(MONTH))).toEqual([]);
 	expect((await placeNow())?.retained).toBeUndefined();
@@ -425,7 +426,7 @@ test("a source is dropped when its grace time is over, and an archived month whe
 
 test("a source is kept, however old, while its copy is not where the map says, or nobody can tell", async () => {
 	await archive();
-	const later = deps({ nowMs: () => Date.now() + 86_400_000 });
+	const later = deps({ nowMs: () => realNowMs() + 86_400_000 });
 	const whatOf = async () => {
 		const { errors } = await dropRetainedArchives(later, 0);
 		expect(await placeNow()).toHaveProperty("retained");
@@ -455,7 +456,7 @@ test("the newest stored alarm is found although an archive does not answer", asy
 	const own = new Clusters(configOf(servers, { LOGICAL_SHARDS: "32" }));
 	await freeze(servers.mongods.a0?.pid ?? 0);
 	try {
-		const { newestMs } = await gatherFacts(own, await newestMap(own), { nowMs: Date.now(), isReal: false });
+		const { newestMs } = await gatherFacts(own, await newestMap(own), { nowMs: realNowMs(), isReal: false });
 		expect(newestMs).toBe(idTimeMs(row._id));
 	} finally {
 		thaw(servers.mongods.a0?.pid ?? 0);
@@ -468,7 +469,7 @@ test("a source that was not found equal after the switch is kept, however old", 
 	await mover.until("renamed");
 	await mover.kill();
 	await shards.endLease(shard);
-	const later = deps({ nowMs: () => Date.now() + 86_400_000 });
+	const later = deps({ nowMs: () => realNowMs() + 86_400_000 });
 	const kept = await eventually(async () => {
 		const { dropped } = await dropRetainedArchives(later, 0);
 		return (await newestMap(clusters)).shards[shard]?.lock === undefined || !dropped.includes(alarmsOf(MONTH));
@@ -478,7 +479,7 @@ test("a source that was not found equal after the switch is kept, however old", 
 });
 
 test("the current month and the next are neither archived nor dropped, whoever asks", async () => {
-	for (const month of [monthOf(Date.now()), addMonths(monthOf(Date.now()), 1)]) {
+	for (const month of [realMonth(), realMonth(1)]) {
 		const run = archiveMonth(deps(), { ...work(), month });
 		await expect(run.next()).rejects.toMatchObject({ code: "MONTH_TOO_YOUNG" });
 		await expect(dropMonth(deps(), { ...work(), month })).rejects.toMatchObject({ code: "MONTH_TOO_YOUNG" });

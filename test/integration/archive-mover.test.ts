@@ -12,6 +12,7 @@ import { only, scrape } from "../support/exposition.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { customersOf, fillMonth, putRows } from "../support/months.ts";
 import { moveDeps } from "../support/movers.ts";
+import { realMonth, realNowMs } from "../support/now.ts";
 import { startProcess } from "../support/processes.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -21,11 +22,11 @@ import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 /** The mover as operators meet it: plans, runs on record, and what becomes of them. */
 
 const SHARDS = 4;
-const OLD = addMonths(monthOf(Date.now()), -5);
+const OLD = realMonth(-5);
 const DUE = [OLD, addMonths(OLD, 1)];
 const ROWS = 500;
 /** Of the calendar, so that the month after is not due on any day. */
-const daysSince = (month = "") => Math.floor((Date.now() - monthEndMs(month)) / 86_400_000) - 2;
+const daysSince = (month = "") => Math.floor((realNowMs() - monthEndMs(month)) / 86_400_000) - 2;
 const SETTINGS = {
 	LOGICAL_SHARDS: String(SHARDS),
 	SERVICE_DAYS: String(daysSince(DUE[1])),
@@ -77,7 +78,7 @@ async function store(timeMs: number): Promise<void> {
 
 describe("a system without an alarm of the last week", () => {
 	test("has a clock that is in doubt: nothing is planned, and the plan says how to go on", async () => {
-		await putWatermark(Date.now() - 10_000);
+		await putWatermark(realNowMs() - 10_000);
 		const { refused, due } = await plan();
 		expect([refused?.code, due]).toEqual(["CLOCK_DOUBTFUL", []]);
 		expect(refused?.message).toContain("trustClock");
@@ -88,7 +89,7 @@ describe("a system without an alarm of the last week", () => {
 });
 
 describe("a plan", () => {
-	beforeAll(() => store(Date.now() - 1_000));
+	beforeAll(() => store(realNowMs() - 1_000));
 
 	test("holds back what the low-watermark has not passed", async () => {
 		await putWatermark(monthEndMs(OLD) + 1);
@@ -97,7 +98,7 @@ describe("a plan", () => {
 		expect(codes(found)).toEqual([`${DUE[1]} WATERMARK_BEHIND`]);
 		await documents().deleteOne({ _id: "low-watermark" });
 		expect(codes(await plan())).toEqual(DUE.map((month) => `${month} WATERMARK_BEHIND`));
-		await putWatermark(Date.now() - 10_000);
+		await putWatermark(realNowMs() - 10_000);
 	});
 
 	test("lists what is due, oldest first, over REST and on the bus, and changes nothing", async () => {
@@ -106,7 +107,7 @@ describe("a plan", () => {
 		expect(due.map(({ kind, month, shard }) => [kind, month, shard])).toEqual(
 			DUE.flatMap((month) => [0, 1, 2, 3].map((shard) => ["archive", month, shard])),
 		);
-		expect(Date.parse(newestStored ?? "")).toBeGreaterThan(Date.now() - 60_000);
+		expect(Date.parse(newestStored ?? "")).toBeGreaterThan(realNowMs() - 60_000);
 		expect(lowWatermark).not.toBeNull();
 		const onBus = await ops.call<ArchivePlan, object>("archive.mover.plan", {}, { meta: { auth: system.keys.opsKey } });
 		expect(onBus.due).toEqual(due);
@@ -140,7 +141,7 @@ describe("a plan", () => {
 	});
 
 	test("of a month that is not due says why", async () => {
-		const month = monthOf(Date.now());
+		const month = realMonth();
 		const { begun, plan: found } = await ask({ month });
 		expect([begun, codes(found)]).toEqual([[], [`${month} NOT_DUE`]]);
 	});

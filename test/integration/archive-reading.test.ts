@@ -8,13 +8,14 @@ import { Clusters } from "../../stores/mongo/clusters.ts";
 import { archiveMonth, dropMonth, restoreMonth } from "../support/archived.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
+import { realNow, realNowMs } from "../support/now.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
 /** One inbox over both tiers. Months are put into the archive by hand; the query edge hears of it as it may. */
 
-const NOW_MS = Date.now();
+const NOW_MS = realNowMs();
 const [thisMonth, lastMonth, archived, oldest] = [0, -1, -2, -3].map((at) => addMonths(monthOf(NOW_MS), at)) as [
 	string,
 	string,
@@ -200,13 +201,13 @@ describe("what is archived", () => {
 	test("has its status, whatever stands in the slot; what has none may have its failure", async () => {
 		await restore(archived);
 		const why = { code: "STORE_REJECTED", message: "m" };
-		const base = { producer: "demo", at: new Date() };
+		const base = { producer: "demo", at: realNow() };
 		const startMs = monthStartMs(archived);
 		const failed: Slot = { _id: newAlarmId("me", startMs + 5), outcome: "failed", why, ...base };
 		const late = newAlarmId("me", startMs + 6);
 		await put(failed);
 		const failures = await shards.inMonth(late, "failures");
-		await failures.insertOne({ _id: late, code: "MONTH_CLOSED", message: "m", producer: "demo", failedAt: new Date() });
+		await failures.insertOne({ _id: late, code: "MONTH_CLOSED", message: "m", producer: "demo", failedAt: realNow() });
 		await archive(archived);
 		const status = async (id: Buffer) => (await producer("GET", `/v1/alarms/${showId(id)}/status`)).body;
 		expect(await status(one()._id)).toMatchObject({ status: "stored" });
@@ -219,7 +220,7 @@ describe("what is archived", () => {
 		// A mark on one of an archived month within the days of the count: only a month of the service tier counts.
 		const unread = (rows: AlarmRow[]) => rows.filter(({ readAt }) => readAt === undefined).length;
 		const count = async () => (await inbox("GET", "/v1/users/me/alarms/unread-count")).body.count;
-		const fromMs = daysBefore(Date.now(), system.config.serviceDays);
+		const fromMs = daysBefore(realNowMs(), system.config.serviceDays);
 		const inService = (month: string) =>
 			all.filter(({ _id }) => idTimeMs(_id) >= fromMs && idTimeMs(_id) > monthEndMs(month));
 		expect(await count()).toBe(unread(inService(archived)));
@@ -318,7 +319,7 @@ describe("while the archive stands still", () => {
 test("an archive that is not in the configuration is as one that does not answer", async () => {
 	const c0 = { name: "a9", uri: system.servers.mongods.c0?.uri ?? "" };
 	const others = new Clusters({ ...system.config, archiveClusters: [c0] });
-	const asked = { userId: "me", limit: 100, after: null, fromMs: 0, nowMs: Date.now() };
+	const asked = { userId: "me", limit: 100, after: null, fromMs: 0, nowMs: realNowMs() };
 	const upTo = async (toMs: number) => readInbox(others, await shards.map(), { ...asked, toMs });
 	try {
 		const { rows, stopped } = await upTo(asked.nowMs);

@@ -1,4 +1,5 @@
 import { request } from "node:http";
+import { realNowMs } from "../support/now.ts";
 import { type Reply, type Rest, restClient } from "../support/rest.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
@@ -261,7 +262,7 @@ describe("a read with a fault is refused", () => {
 	test("a cursor of another customer", async () => {
 		const { showCursor } = await import("../../domain/alarms/paging.ts");
 		const { newAlarmId } = await import("../../domain/alarms/ids.ts");
-		const foreign = showCursor(newAlarmId("u2", Date.now()));
+		const foreign = showCursor(newAlarmId("u2", realNowMs()));
 		expectProblem(await customer("GET", `${inbox}?cursor=${foreign}`), 400, "BROKEN_CURSOR");
 	});
 

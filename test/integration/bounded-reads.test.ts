@@ -1,7 +1,8 @@
 import type { Document } from "mongodb";
 import { newAlarmId } from "../../domain/alarms/ids.ts";
-import { addMonths, monthOf } from "../../domain/time/periods.ts";
+import { addMonths } from "../../domain/time/periods.ts";
 import type { Cluster } from "../../stores/mongo/cluster.ts";
+import { realMonth, realNowMs } from "../support/now.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
@@ -13,7 +14,7 @@ let shards: TestShards;
 let inbox: Rest;
 let producer: Rest;
 const sent: { database: string; command: Document }[] = [];
-const newest = newAlarmId("me", Date.now());
+const newest = newAlarmId("me", realNowMs());
 
 beforeAll(async () => {
 	system = await startSystem();
@@ -51,7 +52,7 @@ function record(cluster: Cluster): void {
 
 async function fill(userId: string, count: number): Promise<void> {
 	const rows = Array.from({ length: count }, (_, n) => {
-		const _id = newAlarmId(userId, Date.now() - 1_000 - n);
+		const _id = newAlarmId(userId, realNowMs() - 1_000 - n);
 		return { _id, userId, category: n % 2 ? "card" : "loan", title: "t", body: "b", producer: "demo" };
 	});
 	const [first] = rows;
@@ -124,7 +125,7 @@ test("a page goes on into older months only when the newer ones do not fill it",
 	sent.length = 0;
 	await inbox("GET", "/v1/users/me/alarms?limit=20");
 	const months = sent.map(({ command }) => collectionOf(command)).filter((name) => name.startsWith("alarms_"));
-	const current = monthOf(Date.now());
+	const current = realMonth();
 	expect(months).toEqual([`alarms_${current}`]);
 	expect(months).not.toContain(`alarms_${addMonths(current, 1)}`);
 });

@@ -1,5 +1,4 @@
 import { movedName, shardDatabase } from "../../domain/routing/collection-catalog.ts";
-import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { cancelMove } from "../../jobs/migrate/cancel-move.ts";
 import { MOVE_STEPS } from "../../jobs/migrate/migration.ts";
 import { moveShard } from "../../jobs/migrate/move-shard.ts";
@@ -8,12 +7,13 @@ import { newestMap } from "../../stores/routing/map-change.ts";
 import { type Databases, startDatabases } from "../support/databases.ts";
 import { fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
+import { realMonth } from "../support/now.ts";
 import type { TestServers } from "../support/servers.ts";
 import type { TestShards } from "../support/shards.ts";
 
 /** Moves that were cut off anywhere, and are given up. */
 
-const MONTH = addMonths(monthOf(Date.now()), -1);
+const MONTH = realMonth(-1);
 const SHARDS = 4;
 const SHARD = 0;
 const WORK = { run: "r", shard: SHARD, to: "c1" };

@@ -5,6 +5,7 @@ import { readinessOf } from "../../lib/moleculer/readiness.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { publishLowWatermark, readLowWatermark } from "../../stores/routing/low-watermark.ts";
 import { eventually } from "../support/eventually.ts";
+import { realNowMs } from "../support/now.ts";
 import { startProcess } from "../support/processes.ts";
 import { TestQueue } from "../support/queue.ts";
 import { TestShards } from "../support/shards.ts";
@@ -39,9 +40,9 @@ const workerWith = (nodeId: string, skewMs: number) =>
 test("a worker whose clock is an hour behind stores what was accepted just now, and says that its clock is wrong", async () => {
 	const worker = await workerWith("slow", -HOUR_MS);
 	try {
-		const id = newAlarmId("slow", Date.now());
+		const id = newAlarmId("slow", realNowMs());
 		const alarm = { userId: "slow", category: "card", title: "t", body: "b" };
-		await queue.put("realtime", encodeItem(id, { producer: "demo", acceptedAtMs: Date.now(), alarm }).line);
+		await queue.put("realtime", encodeItem(id, { producer: "demo", acceptedAtMs: realNowMs(), alarm }).line);
 		expect(await eventually(() => shards.slot(id), "the slot")).toMatchObject({ userId: "slow", title: "t" });
 		await eventually(async () => worker.output().includes("this clock is"), "the warning");
 	} finally {
@@ -66,22 +67,22 @@ describe("the low-watermark", () => {
 	test("of a worker whose clock is a day ahead is still a margin behind the database's clock", async () => {
 		const worker = await workerWith("fast", 24 * HOUR_MS);
 		try {
-			expect(await eventually(stored, "a watermark")).toBeLessThanOrEqual(Date.now() - 10_000);
+			expect(await eventually(stored, "a watermark")).toBeLessThanOrEqual(realNowMs() - 10_000);
 		} finally {
 			await worker.end("SIGTERM");
 		}
 	});
 
 	test("that lies ahead is not read, and the next that is published takes its place", async () => {
-		await poison(Date.now() + HOUR_MS);
+		await poison(realNowMs() + HOUR_MS);
 		expect(await readLowWatermark(clusters)).toBeNull();
-		const soundMs = Date.now() - HOUR_MS;
+		const soundMs = realNowMs() - HOUR_MS;
 		await publishLowWatermark(clusters, soundMs);
 		expect(await readLowWatermark(clusters)).toBe(soundMs);
 	});
 
 	test("is never moved back by a worker that is behind", async () => {
-		const soundMs = Date.now() - HOUR_MS;
+		const soundMs = realNowMs() - HOUR_MS;
 		await publishLowWatermark(clusters, soundMs);
 		await publishLowWatermark(clusters, soundMs - HOUR_MS);
 		expect(await readLowWatermark(clusters)).toBe(soundMs);

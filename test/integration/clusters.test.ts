@@ -22,6 +22,7 @@ import { ensureCollections } from "../../stores/routing/provision.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { moveDeps } from "../support/movers.ts";
+import { realNow, realNowMs } from "../support/now.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { configOf } from "../support/servers.ts";
 import { TestShards } from "../support/shards.ts";
@@ -60,7 +61,7 @@ afterAll(async () => {
 const uriOf = (name: string) => system.servers.mongods[name]?.uri ?? "";
 const withPassword = (name: string) => uriOf(name).replace("mongodb://", "mongodb://alarm:s3cret@");
 const add = (name: string, uri: string) => operator("POST", "/v1/ops/clusters", { name, uri });
-const deps = (nowMs = () => Date.now()) => ({ clusters, nowMs, onMap: () => undefined });
+const deps = (nowMs = () => realNowMs()) => ({ clusters, nowMs, onMap: () => undefined });
 const namesAt = async (rest: Rest) =>
 	(await rest("GET", "/v1/ops/clusters")).body.clusters.map(({ name }: { name: string }) => name);
 const databasesOn = async (name: string) => {
@@ -113,7 +114,7 @@ describe("a cluster that cannot be added is refused with a code, and nothing has
 	});
 
 	test("one whose clock is off", async () => {
-		const late = () => Date.now() + 10_000;
+		const late = () => realNowMs() + 10_000;
 		await expect(addCluster(deps(late), { name: "c5", uri: uriOf("c5"), by: "test" })).rejects.toMatchObject({
 			type: "CLUSTER_UNFIT",
 			message: expect.stringContaining("synchronize it"),
@@ -155,7 +156,7 @@ test("a cluster is added, every process takes it up, and asking again changes no
 	expect([again.status, again.body.state]).toEqual([200, "known"]);
 	const { collections, by } = (await shards.map()).clusters.c4 ?? {};
 	expect(Object.keys(collections ?? {})).toEqual(
-		expect.arrayContaining(["documents", "outbox", "leases", ledgerOf(dayOf(Date.now()))]),
+		expect.arrayContaining(["documents", "outbox", "leases", ledgerOf(dayOf(realNowMs()))]),
 	);
 	expect(by).toBeTruthy();
 	const copies = shards.cluster("c4").db("alarm_cluster").collection<{ _id: string }>("documents");
@@ -243,8 +244,8 @@ test("the list tells what each cluster holds, and which one does not answer", as
 });
 
 describe("retiring a cluster", () => {
-	const later = () => Date.now() + TELLING_MS + 1_000;
-	const todaysLedger = () => ledgerOf(dayOf(Date.now()));
+	const later = () => realNowMs() + TELLING_MS + 1_000;
+	const todaysLedger = () => ledgerOf(dayOf(realNowMs()));
 	const inOutbox = { _id: Buffer.from("x") as unknown as string, lane: "realtime", sinceMs: 1 };
 	const rows = (name: string) => shards.cluster("c5").db("alarm_cluster").collection<{ _id: string }>(name);
 	/** What a process that has missed the news would still use. */
@@ -277,13 +278,13 @@ describe("retiring a cluster", () => {
 	test("leaves it out for ledger rows and for accepted batches", async () => {
 		const map = structuredClone(stale.map);
 		for (const name of ["c0", "c1", "c4"]) delete map.clusters[name]?.collections[todaysLedger()];
-		const row = { epoch: "e", number: 1, lane: "realtime" as const, ids: [], publishedAtMs: Date.now() };
+		const row = { epoch: "e", number: 1, lane: "realtime" as const, ids: [], publishedAtMs: realNowMs() };
 		const counts = { stored: 0, duplicate: 0, failed: 0, parked: 0 };
 		const written = writeLedger(
 			{ clusters, breaker: new CircuitBreakers().ofRounds.realtime },
 			map,
 			[{ ...row, counts }],
-			Date.now(),
+			realNowMs(),
 		);
 		await expect(written).rejects.toThrow("no service cluster has a ledger for today");
 		const only = { ...map, clusters: { c5: map.clusters.c5 as ClusterPlace } };
@@ -304,7 +305,7 @@ describe("retiring a cluster", () => {
 			expect.stringMatching(/in its outbox|is kept until/),
 			expect.stringContaining("alarm_s00.incoming_e5_users is the copy of a move that never ended"),
 		]);
-		expect(blockers.join()).toContain(dayOf(Date.now() + 8 * 86_400_000).replaceAll("_", "-"));
+		expect(blockers.join()).toContain(dayOf(realNowMs() + 8 * 86_400_000).replaceAll("_", "-"));
 		expect((await newestMap(clusters)).clusters.c5).toBeDefined();
 		await shards.cluster("c5").db("alarm_s00").dropDatabase();
 		await rows("outbox").deleteMany({});
@@ -340,7 +341,7 @@ describe("retiring a cluster", () => {
 		expect([map.clusters.c5, Object.keys(map.retired ?? {})]).toEqual([undefined, ["c5"]]);
 		await eventually(async () => !(await namesAt(atEdge)).includes("c5"), "c5 gone at the edge");
 		await expect(insertInto(old, stale.outbox, [inOutbox])).rejects.toThrow("alarm_cluster.outbox");
-		await ensureCollections(old, map, new Date());
+		await ensureCollections(old, map, realNow());
 		await old.close();
 		expect(await databasesOn("c5")).toEqual([]);
 		expect((await operator("DELETE", "/v1/ops/clusters/c5")).body).toMatchObject({ state: "retired", blockers: [] });
@@ -358,9 +359,9 @@ describe("retiring a cluster", () => {
 	});
 
 	test("the last cluster that takes batches stays", async () => {
-		const retiring = new Date().toISOString();
+		const retiring = realNow().toISOString();
 		const marked = await changeMap(clusters, (map) => {
-			const next = nextVersion(map, new Date());
+			const next = nextVersion(map, realNow());
 			for (const name of ["c0", "c1", "c4"]) (next.clusters[name] as ClusterPlace).retiring = retiring;
 			return next;
 		});

@@ -30,6 +30,7 @@ import {
 } from "../support/erasable.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
+import { realMonth, realNow, realNowMs } from "../support/now.ts";
 import { configOf, startServers, type TestServers } from "../support/servers.ts";
 import { TestShards } from "../support/shards.ts";
 
@@ -40,7 +41,7 @@ let system: ErasableSystem;
 beforeAll(async () => {
 	servers = await startServers(["c0", "c1", "a0"]);
 	clusters = new Clusters(configOf(servers));
-	await ensureCollections(clusters, await ensureMap(clusters, 4, new Date()), new Date());
+	await ensureCollections(clusters, await ensureMap(clusters, 4, realNow()), realNow());
 	system = new ErasableSystem(servers, clusters);
 });
 afterAll(async () => {
@@ -65,7 +66,7 @@ const depsOf = (more: Partial<EraseDeps> = {}): EraseDeps => ({
 	clusters,
 	node: "test",
 	onMap: () => undefined,
-	nowMs: Date.now,
+	nowMs: realNowMs,
 	pace: async () => undefined,
 	onProgress: () => undefined,
 	signal: new AbortController().signal,
@@ -76,10 +77,10 @@ const depsOf = (more: Partial<EraseDeps> = {}): EraseDeps => ({
 const workOf = (more: Partial<EraseWork> = {}): EraseWork => ({
 	run: "erase-1",
 	userId: GONE,
-	startedAtMs: Date.now() - 60_000,
+	startedAtMs: realNowMs() - 60_000,
 	...more,
 });
-const sayArrived = () => system.sayArrived(Date.now() - 30_000);
+const sayArrived = () => system.sayArrived(realNowMs() - 30_000);
 
 async function finish(steps: AsyncGenerator<EraseStep, Removed>): Promise<Removed> {
 	for (;;) {
@@ -102,11 +103,11 @@ const otherThan = (cluster: string) => (cluster === "c0" ? "c1" : "c0");
 /** As many alarms of this month as a worker would have stored, on their own. */
 const store = async (rows: (Document & { _id: Buffer })[]) => {
 	const { shard, cluster } = await home();
-	await system.put(cluster, shardDatabase(shard), alarmsOf(monthOf(Date.now())), rows);
+	await system.put(cluster, shardDatabase(shard), alarmsOf(realMonth()), rows);
 };
-const reconcile = (of = clusters) => audit({ clusters: of, ...lastDays(1, Date.now()), waitMs: 0 });
+const reconcile = (of = clusters) => audit({ clusters: of, ...lastDays(1, realNowMs()), waitMs: 0 });
 const idsOf = (rows: { _id: Buffer }[]) => rows.map(({ _id }) => _id);
-const recent = (userId = GONE, owner = userHash(userId)) => of(userId, owner)(Date.now() - AGO_MS);
+const recent = (userId = GONE, owner = userHash(userId)) => of(userId, owner)(realNowMs() - AGO_MS);
 
 /** Another customer of the same hash, and its neighbours on both sides, in every place. */
 async function fillWithOthers(): Promise<void> {
@@ -114,7 +115,7 @@ async function fillWithOthers(): Promise<void> {
 	const others = [of("stays", OWNER), of("below", beside(-1n)), of("above", beside(1n))];
 	for (const other of others) {
 		await system.fill(shard, cluster, otherThan(cluster), other);
-		await system.put(cluster, shardDatabase(shard), "users", [userRow(other(Date.now()))]);
+		await system.put(cluster, shardDatabase(shard), "users", [userRow(other(realNowMs()))]);
 	}
 }
 
@@ -145,10 +146,10 @@ describe("an erase", () => {
 	});
 
 	test("goes through a customer of several thousand alarms in chunks", async () => {
-		const others = Array.from({ length: 1_500 }, (_, n) => alarmRow(of("stays", OWNER)(Date.now() - AGO_MS - n)));
+		const others = Array.from({ length: 1_500 }, (_, n) => alarmRow(of("stays", OWNER)(realNowMs() - AGO_MS - n)));
 		await store(others);
 		const before = await system.everything();
-		await store(Array.from({ length: 2_500 }, (_, n) => alarmRow(of(GONE)(Date.now() - AGO_MS - n))));
+		await store(Array.from({ length: 2_500 }, (_, n) => alarmRow(of(GONE)(realNowMs() - AGO_MS - n))));
 		await sayArrived();
 		const counts: (number | undefined)[] = [];
 		const deps = depsOf({ onProgress: ({ alarms }) => void counts.push(alarms) });
@@ -178,7 +179,7 @@ describe("an erase", () => {
 		const users = await usersOfTwoShards();
 		const batches = Array.from({ length: 50 }, (_, n) => ({
 			batch: `e:${String(n).padStart(12, "0")}`,
-			ids: users.map((user) => newAlarmId(user, Date.now() - AGO_MS)),
+			ids: users.map((user) => newAlarmId(user, realNowMs() - AGO_MS)),
 		}));
 		for (const { batch, ids } of batches) await system.ledger("c0", batch, ids);
 		await sayArrived();
@@ -197,7 +198,7 @@ async function forgetKeys(owner: Buffer): Promise<void> {
 	const keys = system
 		.client(cluster)
 		.db(shardDatabase(shard))
-		.collection(keysOf(dayOf(Date.now())));
+		.collection(keysOf(dayOf(realNowMs())));
 	const all = await keys.find({}, { projection: { _id: 1 } }).toArray();
 	const ids = all.map(({ _id }) => _id).filter((id) => owner.equals((id as unknown as Buffer).subarray(0, 8)));
 	await keys.deleteMany({ _id: { $in: ids } });
@@ -209,7 +210,7 @@ async function rowsOfAnotherShard(shard: number): Promise<Buffer[]> {
 	const rows = [1, 2].map(() => alarmRow(recent(user)));
 	const other = shardOf(userHash(user), shards.length);
 	const cluster = shards[other]?.cluster ?? "";
-	await system.put(cluster, shardDatabase(other), alarmsOf(monthOf(Date.now() - AGO_MS)), rows);
+	await system.put(cluster, shardDatabase(other), alarmsOf(monthOf(realNowMs() - AGO_MS)), rows);
 	return idsOf(rows);
 }
 
@@ -220,7 +221,7 @@ function anyUser(fits: (shard: number) => boolean): string {
 const usersOfTwoShards = async () => [anyUser((shard) => shard === 0), anyUser((shard) => shard === 1)];
 
 async function ledgerRow(cluster: string, batch: string): Promise<Document | null> {
-	const day = ledgerOf(dayOf(Date.now()));
+	const day = ledgerOf(dayOf(realNowMs()));
 	return system.client(cluster).db("alarm_cluster").collection<Document & { _id: string }>(day).findOne({ _id: batch });
 }
 
@@ -231,7 +232,7 @@ describe("what was on its way when the erase began", () => {
 		const { shard, cluster } = await home();
 		await store(rows);
 		await system.put(cluster, shardDatabase(shard), "failures", [failure]);
-		await system.put(cluster, shardDatabase(shard), keysOf(dayOf(Date.now())), [keyRow(recent())]);
+		await system.put(cluster, shardDatabase(shard), keysOf(dayOf(realNowMs())), [keyRow(recent())]);
 		await system.ledger("c1", "late:000000000001", [...idsOf(rows), failure._id]);
 	};
 
@@ -245,7 +246,7 @@ describe("what was on its way when the erase began", () => {
 		expect(await reconcile()).toMatchObject({ ids: 0, erased: 3, wrong: [] });
 		expect(await finish(steps)).toEqual({ ledger: 3, failures: 1, alarms: 2, keys: 1 });
 		expect(await reconcile()).toMatchObject({ ids: 0, erased: 3, wrong: [] });
-		const day = ledgerOf(dayOf(Date.now()));
+		const day = ledgerOf(dayOf(realNowMs()));
 		await system.client("c1").db("alarm_cluster").collection(day).deleteMany({});
 		expect(await system.everything()).toEqual(before);
 	});
@@ -277,11 +278,11 @@ describe("what was on its way when the erase began", () => {
 
 	test("is not mixed up with what came since: that stays, with its ledger row still to come", async () => {
 		await sayArrived();
-		const [young] = [alarmRow(of(GONE)(Date.now() - 1_000))];
+		const [young] = [alarmRow(of(GONE)(realNowMs() - 1_000))];
 		await store([alarmRow(recent()), young]);
 		expect(await erase()).toEqual({ alarms: 1 });
 		await system.ledger("c0", "young:000000000001", [young._id]);
-		await system.sayArrived(Date.now());
+		await system.sayArrived(realNowMs());
 		expect(await reconcile()).toMatchObject({ ids: 1, slots: { stored: 1 }, wrong: [] });
 	});
 });
@@ -316,7 +317,7 @@ describe("a reconciliation that runs at the same time", () => {
 	});
 
 	test("still calls missing what is", async () => {
-		const rows = [alarmRow(recent()), alarmRow(of("stays", OWNER)(Date.now() - AGO_MS))];
+		const rows = [alarmRow(recent()), alarmRow(of("stays", OWNER)(realNowMs() - AGO_MS))];
 		await store(rows.slice(0, 1));
 		await system.ledger("c0", "e:000000000001", idsOf(rows));
 		await sayArrived();

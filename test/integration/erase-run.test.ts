@@ -8,6 +8,7 @@ import { lastDays } from "../../jobs/reconcile/reconcile-runner.ts";
 import type { HasRuns } from "../../mixins/runs.mixin.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { eventually } from "../support/eventually.ts";
+import { realNowMs } from "../support/now.ts";
 import { TestQueue } from "../support/queue.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -61,7 +62,7 @@ const sayArrived = () =>
 		.cluster("c0")
 		.db("alarm_meta")
 		.collection<{ _id: string }>("documents")
-		.updateOne({ _id: "low-watermark" }, { $set: { atMs: Date.now() } }, { upsert: true });
+		.updateOne({ _id: "low-watermark" }, { $set: { atMs: realNowMs() } }, { upsert: true });
 /** As if the erase had been asked for a while ago: it need not be waited until it was. */
 const backdate = (id: string) =>
 	records().updateOne({ _id: id }, [
@@ -90,7 +91,7 @@ describe("an erase with alarms in the queue", () => {
 	test("is on record at once, and waits while nobody says that they have arrived", async () => {
 		await post(GONE);
 		await post(GONE, { idempotencyKey: "k1" });
-		await post(GONE, { sendAt: new Date(Date.now() + 86_400_000).toISOString() });
+		await post(GONE, { sendAt: new Date(realNowMs() + 86_400_000).toISOString() });
 		await post(other);
 		const { status, body } = await erase();
 		expect([status, body]).toMatchObject([202, { kind: "erase", state: "planned", month: null }]);
@@ -138,7 +139,7 @@ describe("an erase with alarms in the queue", () => {
 		const clusters = new Clusters(system.config);
 		try {
 			await sayArrived();
-			const report = await audit({ clusters, ...lastDays(1, Date.now()), waitMs: 60_000 });
+			const report = await audit({ clusters, ...lastDays(1, realNowMs()), waitMs: 60_000 });
 			expect(report).toMatchObject({ ids: 1, erased: 3, slots: { stored: 1 }, wrong: [] });
 			expect(exitCodeOf(report)).toBe(0);
 		} finally {

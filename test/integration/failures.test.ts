@@ -17,6 +17,7 @@ import { MAP_ID } from "../../stores/routing/provision.ts";
 import { replaceDocument } from "../../stores/routing/versioned-documents.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
+import { realNow, realNowMs } from "../support/now.ts";
 import { TestQueue } from "../support/queue.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -46,11 +47,11 @@ afterAll(async () => {
 
 const queued = (userId: string, more: object = {}, sender = "demo"): QueuedAlarm => ({
 	producer: sender,
-	acceptedAtMs: Date.now(),
+	acceptedAtMs: realNowMs(),
 	alarm: { userId, category: "card", title: "secret title", body: "secret body", data: { a: "secret data" }, ...more },
 });
 const drained = () => eventually(async () => (await queue.left()) === 0, "the lanes empty");
-const idFor = (userId: string, aheadMs = 0) => newAlarmId(userId, Date.now() + aheadMs);
+const idFor = (userId: string, aheadMs = 0) => newAlarmId(userId, realNowMs() + aheadMs);
 const nobody = () => `u-${randomUUID()}`;
 
 /** A failure as a worker leaves it: the tombstone and its row. The item is sound, so that a redrive can store it. */
@@ -64,7 +65,7 @@ async function plant(
 		slot?: object | null;
 	} = {},
 ): Promise<Buffer> {
-	const { userId = nobody(), sender = "demo", code = "CLOCK_SKEW", failedAt = new Date(), more = {} } = own;
+	const { userId = nobody(), sender = "demo", code = "CLOCK_SKEW", failedAt = realNow(), more = {} } = own;
 	const _id = idFor(userId);
 	const why = { code, message: "m" };
 	const { slot = { outcome: "failed", why, producer: sender, at: failedAt } } = own;
@@ -147,7 +148,7 @@ describe("poison", () => {
 			[
 				line(skew),
 				line(old),
-				line(expired, { expiresAt: new Date(Date.now() - 1_000).toISOString() }),
+				line(expired, { expiresAt: new Date(realNowMs() - 1_000).toISOString() }),
 				line(torn).slice(0, -10),
 				line(odd, { data: { a: { _bsontype: "x" } } }),
 				line(deep, { data: nested }),
@@ -222,7 +223,7 @@ describe("the list", () => {
 		"is paged by %d to its end without a gap or a double, though many failed in one moment",
 		async (limit) => {
 			const sender = nobody();
-			const now = new Date();
+			const now = realNow();
 			const before = new Date(now.getTime() - 1);
 			const ids = [
 				...(await plantMany(25, { sender, failedAt: now, slot: null })),
@@ -289,7 +290,7 @@ describe("every list", () => {
 
 	test.each(reads)("(%s) is one bounded scan per shard", async (_, query, mostExamined) => {
 		owner = nobody();
-		await plantMany(400, { failedAt: new Date(), slot: null });
+		await plantMany(400, { failedAt: realNow(), slot: null });
 		await plant({ userId: owner });
 		cursor = (await list({ limit: 10 })).nextCursor ?? "";
 		const sent = await sentBy(() => list(query()));
@@ -354,7 +355,7 @@ describe("the export", () => {
 
 	test("ends at 10,000 rows and says where it goes on", async () => {
 		const sender = nobody();
-		const ids = Array.from({ length: 10_003 }, (_, n) => newAlarmId(`u${n}`, Date.now()));
+		const ids = Array.from({ length: 10_003 }, (_, n) => newAlarmId(`u${n}`, realNowMs()));
 		await insertRows(ids, sender);
 		const first = await download({ producer: sender });
 		const cursor = first.headers.get("x-next-cursor") ?? "";
@@ -369,7 +370,7 @@ describe("the export", () => {
 		const other = await system.run("shard.router");
 		await other.waitForServices("alarm.query");
 		const sender = nobody();
-		const ids = Array.from({ length: 6_000 }, (_, n) => newAlarmId(`u${n}`, Date.now()));
+		const ids = Array.from({ length: 6_000 }, (_, n) => newAlarmId(`u${n}`, realNowMs()));
 		await insertRows(ids, sender);
 		const seen: string[] = [];
 		for (let cursor: string | null = ""; cursor !== null; ) {
@@ -392,7 +393,7 @@ describe("the export", () => {
 
 	async function insertRows(ids: Buffer[], sender: string): Promise<void> {
 		const map = await shards.map();
-		const failedAt = new Date();
+		const failedAt = realNow();
 		const rest = { code: "CLOCK_SKEW", message: "m", lane: "bulk", item: "x", failedAt, producer: sender };
 		for (const [shard, some] of Map.groupBy(ids, (id) => shardOf(id, map.shards.length))) {
 			const database = shards.cluster(map.shards[shard]?.cluster ?? "").db(shardDatabase(shard));
@@ -408,7 +409,7 @@ describe("a redrive", () => {
 		await queue.put("realtime", encodeItem(id, queued(userId)).line);
 		await drained();
 		expect(await shards.failure(id)).toMatchObject({ code: "CLOCK_SKEW" });
-		await eventually(() => idTimeMs(id) <= Date.now() + 60_000, "the id's time no longer ahead");
+		await eventually(() => idTimeMs(id) <= realNowMs() + 60_000, "the id's time no longer ahead");
 		expect(await redrive([id])).toEqual([{ id: showId(id), result: "stored" }]);
 		expect(await shards.slot(id)).toMatchObject({ userId, title: "secret title" });
 		expect(await shards.slot(id)).not.toHaveProperty("outcome");
@@ -419,7 +420,7 @@ describe("a redrive", () => {
 
 	test("tells of each id what became of it", async () => {
 		const stored = await plant();
-		const expired = await plant({ more: { expiresAt: new Date(Date.now() - 1).toISOString() } });
+		const expired = await plant({ more: { expiresAt: new Date(realNowMs() - 1).toISOString() } });
 		const poison = await plant({ more: { data: { a: { _bsontype: "x" } } } });
 		const closed = idFor(nobody(), -400 * 86_400_000);
 		await queue.put("realtime", encodeItem(closed, queued(nobody())).line);
@@ -547,7 +548,7 @@ describe("a redrive", () => {
 	});
 
 	test("takes 500 ids in one request, also when it is written with spaces", async () => {
-		const ids = Array.from({ length: 500 }, () => showId(newAlarmId("u", Date.now())));
+		const ids = Array.from({ length: 500 }, () => showId(newAlarmId("u", realNowMs())));
 		const { body } = await operator("POST", "/v1/failures/redrive", JSON.stringify({ ids }, null, 8));
 		expect(body.counts).toMatchObject({ unknown: 500 });
 	});
@@ -670,7 +671,7 @@ async function openMonthOf(id: Buffer): Promise<void> {
 		const cluster = clusters.at(map.shards[shard]?.cluster ?? "");
 		const uuid = await ensureCollection(cluster, shardDatabase(shard), name, SHARD_CATALOG.alarms);
 		const change = { shards: [{ shard, name, uuid }], clusters: [] };
-		expect(await replaceDocument(clusters, MAP_ID, withChange(map, change, new Date()))).toBe(true);
+		expect(await replaceDocument(clusters, MAP_ID, withChange(map, change, realNow()))).toBe(true);
 	} finally {
 		await clusters.close();
 	}

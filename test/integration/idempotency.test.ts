@@ -1,5 +1,6 @@
 import type { ServiceBroker } from "moleculer";
 import { eventually } from "../support/eventually.ts";
+import { realNowMs } from "../support/now.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
@@ -80,7 +81,7 @@ test("one key is another customer's own", async () => {
 });
 
 test("an alarm for later has its key from the day of acceptance; its duplicate tells when it was accepted", async () => {
-	const sendAt = new Date(Date.now() + 29 * 86_400_000).toISOString();
+	const sendAt = new Date(realNowMs() + 29 * 86_400_000).toISOString();
 	const first = await single(alarmFor("later", { sendAt }), "k");
 	await settled(first);
 	const reply = await producer("POST", "/v1/alarms", alarmFor("later", { sendAt, idempotencyKey: "k" }));

@@ -7,13 +7,13 @@ import { CircuitBreakers } from "../../stores/mongo/circuit-breakers.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { CachedDocument } from "../../stores/routing/cached-document.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing/provision.ts";
+import { NOW_MS } from "../support/now.ts";
 import { FaultProxy } from "../support/proxy.ts";
 import { configOf, startServers, type TestServers } from "../support/servers.ts";
 import { TestShards } from "../support/shards.ts";
 
 /** Failures on their way into the database, seen from the worker's round. */
 
-const NOW_MS = Date.parse("2026-11-22T12:00:00.000Z");
 const MANY = 300;
 /** How long a round waits here: much more than a busy machine takes for some commands, much less than MANY of them take from far away. */
 const ROUND_MS = 20_000;

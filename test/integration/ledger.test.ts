@@ -4,6 +4,7 @@ import { CircuitBreakers } from "../../stores/mongo/circuit-breakers.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
 import { ensureCollections, ensureMap } from "../../stores/routing/provision.ts";
 import { freeze, thaw } from "../support/freeze.ts";
+import { realNow, realNowMs } from "../support/now.ts";
 import { configOf, startServers, type TestServers } from "../support/servers.ts";
 
 let servers: TestServers;
@@ -13,7 +14,7 @@ let map: RoutingMap;
 beforeAll(async () => {
 	servers = await startServers(["c0", "c1"]);
 	clusters = new Clusters(configOf(servers));
-	({ map } = await ensureCollections(clusters, await ensureMap(clusters, 2, new Date()), new Date()));
+	({ map } = await ensureCollections(clusters, await ensureMap(clusters, 2, realNow()), realNow()));
 });
 afterAll(async () => {
 	await clusters?.close();
@@ -28,12 +29,12 @@ const row = (): LedgerRow => ({
 	lane: "realtime",
 	ids: [Buffer.alloc(20)],
 	counts,
-	publishedAtMs: Date.now(),
+	publishedAtMs: realNowMs(),
 });
 
 test("a cluster that does not take the ledger in time is asked last the next time", async () => {
 	const breaker = new CircuitBreakers().ofRounds.realtime;
-	const write = () => writeLedger({ clusters, breaker }, map, [row()], Date.now());
+	const write = () => writeLedger({ clusters, breaker }, map, [row()], realNowMs());
 	await freeze(servers.mongods.c0?.pid ?? 0);
 	try {
 		await write();
@@ -48,6 +49,6 @@ test("putting clusters in order takes nobody's trial", async () => {
 	realtime.recordFailure("c0");
 	const tried: string[] = [];
 	const breaker = { ...realtime, mayTry: (cluster: string) => tried.push(cluster) > 0 };
-	await writeLedger({ clusters, breaker }, map, [row()], Date.now());
+	await writeLedger({ clusters, breaker }, map, [row()], realNowMs());
 	expect(tried).toEqual([]);
 });

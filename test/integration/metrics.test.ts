@@ -8,6 +8,7 @@ import { freePort } from "../../ops/embedded/port.ts";
 import { eventually } from "../support/eventually.ts";
 import { only, type Series, scrape } from "../support/exposition.ts";
 import { freeze, thaw } from "../support/freeze.ts";
+import { realNowMs } from "../support/now.ts";
 import { type ServiceProcess, startProcess } from "../support/processes.ts";
 import { TestQueue } from "../support/queue.ts";
 import { type Rest, restClient } from "../support/rest.ts";
@@ -54,7 +55,7 @@ async function scrapeWhen(url: string, is: (series: Series) => boolean, what: st
 	return eventually(async () => [await scrape(url)].filter(is)[0], what);
 }
 
-function item(acceptedAtMs: number, id = newAlarmId("planted", Date.now())): string {
+function item(acceptedAtMs: number, id = newAlarmId("planted", realNowMs())): string {
 	const alarm = { ...good, userId: "planted" };
 	return encodeItem(id, { producer: "demo", acceptedAtMs, alarm }).line;
 }
@@ -91,8 +92,8 @@ test("a worker tells what it has stored and how late, on a port of its own", asy
 	const before = await scrape(workerUrl);
 	expect(before['alarm_delay_seconds_count{lane="realtime"}']).toBe(3);
 	expect(before['alarm_delay_seconds_count{lane="bulk"}']).toBe(3);
-	const twice = item(Date.now());
-	for (const payload of [twice, item(Date.now() - 90_000), "this is no item"]) await queue.put("bulk", payload);
+	const twice = item(realNowMs());
+	for (const payload of [twice, item(realNowMs() - 90_000), "this is no item"]) await queue.put("bulk", payload);
 	await drained();
 	await queue.put("bulk", twice);
 	await drained();
@@ -122,7 +123,7 @@ test("only an operator is told the lag, over REST and on the bus", async () => {
 test("the lag adds up the delays of every worker, over the bus", async () => {
 	const second = await system.run("alarm.consume");
 	await lagWhen(({ workers }) => workers.length === 2, "both workers");
-	for (let at = 0; at < 20; at++) await queue.put("realtime", item(Date.now()));
+	for (let at = 0; at < 20; at++) await queue.put("realtime", item(realNowMs()));
 	await drained();
 	const lag = await lagWhen(({ lanes }) => lanes.realtime.delay.count >= 23, "the delays");
 	expect(lag.lanes.realtime.delay).toMatchObject({ count: 23, p50Ms: expect.any(Number), p99Ms: expect.any(Number) });
@@ -135,7 +136,7 @@ test("the lag adds up the delays of every worker, over the bus", async () => {
 
 test("a failure is counted and timed once, however often it comes; its ledger rows all call it failed", async () => {
 	const before = await scrape(workerUrl);
-	const late = item(Date.now(), newAlarmId("late", Date.now() + 300_000));
+	const late = item(realNowMs(), newAlarmId("late", realNowMs() + 300_000));
 	for (const number of [901, 902, 903]) {
 		await queue.put("realtime", late, number);
 		await drained();
@@ -176,8 +177,8 @@ describe("what waits", () => {
 		await plantParked("realtime", 3, 2);
 		await plantParked("realtime", 3, 1, -60_000);
 		await plantParked("bulk", 11, 1);
-		await queue.put("bulk", item(Date.now()));
-		await plantOutbox("c0", Date.now() - 600_000, 2);
+		await queue.put("bulk", item(realNowMs()));
+		await plantOutbox("c0", realNowMs() - 600_000, 2);
 	});
 
 	test("stands in the lag, by lane, shard and cluster", async () => {
@@ -217,9 +218,9 @@ describe("what waits", () => {
 
 	async function plantParked(lane: string, shard: number, count: number, agoMs = 0): Promise<void> {
 		const connection = await connect({ servers: system.servers.nats.url });
-		const minute = Math.floor((Date.now() + agoMs) / 60_000);
+		const minute = Math.floor((realNowMs() + agoMs) / 60_000);
 		for (let at = 0; at < count; at++) {
-			await connection.jetstream().publish(`alarm.${lane}.parked.${shard}.${minute}`, item(Date.now()));
+			await connection.jetstream().publish(`alarm.${lane}.parked.${shard}.${minute}`, item(realNowMs()));
 		}
 		await connection.close();
 	}

@@ -8,6 +8,7 @@ import { ensureCollections, MAP_ID } from "../../stores/routing/provision.ts";
 import { replaceDocument } from "../../stores/routing/versioned-documents.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
+import { realNow, realNowMs } from "../support/now.ts";
 import { brokenPromises, type Marked, type Sent, send } from "../support/oracle.ts";
 import { lineOf, plant } from "../support/plant.ts";
 import { TestQueue } from "../support/queue.ts";
@@ -18,7 +19,7 @@ import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 /** Months are there when alarms need them, whoever was away when they had to be made. */
 
 const SHARDS = 4;
-const NOW_MS = Date.now();
+const NOW_MS = realNowMs();
 const CURRENT = monthOf(NOW_MS);
 const DAY_MS = 86_400_000;
 
@@ -52,7 +53,7 @@ async function unmake(months: Month[]): Promise<void> {
 			gone.push({ shard, name, uuid: null });
 		}
 	}
-	const next = withChange(map, { shards: gone, clusters: [] }, new Date());
+	const next = withChange(map, { shards: gone, clusters: [] }, realNow());
 	if (!(await replaceDocument(clusters, MAP_ID, next))) throw new Error("somebody else changes the map");
 }
 

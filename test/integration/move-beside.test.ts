@@ -5,7 +5,6 @@ import type { Slot } from "../../domain/alarms/rows.ts";
 import { alarmsOf, movedName, retainedArchiveOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
 import { monthsDue } from "../../domain/routing/months.ts";
 import { shardTarget, type Target } from "../../domain/routing/routing.ts";
-import { addMonths, monthOf } from "../../domain/time/periods.ts";
 import { eraseCustomer } from "../../jobs/erase-customer.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
 import { cancelMove } from "../../jobs/migrate/cancel-move.ts";
@@ -23,14 +22,14 @@ import { type Databases, startDatabases } from "../support/databases.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { customersOf, fillMonth } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
-import { middleOf, realMonth } from "../support/now.ts";
+import { behindMonthEnd, realMonth, realNow, realNowMs } from "../support/now.ts";
 import type { TestServers } from "../support/servers.ts";
 import { rowsOn, withoutLeft } from "../support/shard-rows.ts";
 import type { TestShards } from "../support/shards.ts";
 
 /** A move of a shard beside all that may happen to it meanwhile: other runs, routers, time, and a meta database that stands still. */
 
-const MONTH = addMonths(monthOf(Date.now()), -1);
+const MONTH = realMonth(-1);
 const SHARDS = 32;
 const HOUR_MS = 3_600_000;
 
@@ -46,7 +45,7 @@ let rows: Slot[];
 beforeAll(async () => {
 	databases = await startDatabases(SHARDS, MONTH, { metaApart: true });
 	({ servers, clusters, shards } = databases);
-	await publishLowWatermark(clusters, Date.now());
+	await publishLowWatermark(clusters, realNowMs());
 });
 afterAll(() => databases?.stop());
 beforeEach(async () => {
@@ -63,7 +62,7 @@ const namesOn = async (cluster: string) =>
 	(await databaseOn(cluster).listCollections({}, { nameOnly: true }).toArray()).map(({ name }) => name);
 const incomingOn = async (cluster: string) =>
 	(await namesOn(cluster)).filter((name) => movedName(name)?.kind === "incoming");
-const later = (ms: number) => moveDeps(clusters, "later", { nowMs: () => Date.now() + ms });
+const later = (ms: number) => moveDeps(clusters, "later", { nowMs: () => realNowMs() + ms });
 
 type During = (step: MoveStep) => Promise<unknown> | unknown;
 
@@ -122,8 +121,8 @@ test("a month that is archived while the move is paused leaves no copy at the ta
 
 test("a failure that is forgotten inside the fence is not back at the new place", async () => {
 	const [userId = ""] = customersOf(shard, 1, SHARDS);
-	const [first, second] = [newAlarmId(userId, Date.now() - 1_000), newAlarmId(userId, Date.now())];
-	const rowOf = (_id: Buffer) => ({ _id, code: "X", failedAt: new Date() });
+	const [first, second] = [newAlarmId(userId, realNowMs() - 1_000), newAlarmId(userId, realNowMs())];
+	const rowOf = (_id: Buffer) => ({ _id, code: "X", failedAt: realNow() });
 	await insertInto(clusters, at("failures"), [rowOf(first), rowOf(second)]);
 	await move(async (step) => {
 		// One that says so before the fence, and deletes behind the last look at the source.
@@ -185,7 +184,7 @@ describe("a customer who is erased in the middle of a move", () => {
 		await shards.endLease(shard);
 		const deps = { ...moveDeps(clusters, "eraser"), onProgress: () => undefined, waitMs: 0 };
 		const signal = new AbortController().signal;
-		const work = { run: "e", userId: gone, startedAtMs: Date.now() - HOUR_MS };
+		const work = { run: "e", userId: gone, startedAtMs: realNowMs() - HOUR_MS };
 		for await (const _ of eraseCustomer({ ...deps, signal }, work));
 		expect(await traces()).toEqual([]);
 		await move();
@@ -195,8 +194,7 @@ describe("a customer who is erased in the middle of a move", () => {
 });
 
 test("over midnight and a month's end, the move waits before its fence, and the next try goes on with the same copies", async () => {
-	// Behind exactly one end of a month, on whatever day this runs, and days behind the present.
-	const then = middleOf(realMonth(1));
+	const then = behindMonthEnd(realNowMs());
 	const places = (await placeNow())?.collections ?? {};
 	const before = Object.keys(places);
 	const steps: MoveStep[] = [];

@@ -4,7 +4,7 @@ import type { MapHistory, RebalancePlan, ShardsState } from "../../contracts/sha
 import { newAlarmId } from "../../domain/alarms/ids.ts";
 import { toRow } from "../../domain/alarms/rows.ts";
 import { movedName, shardDatabase } from "../../domain/routing/collection-catalog.ts";
-import { addMonths, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { monthStartMs } from "../../domain/time/periods.ts";
 import { Mover } from "../../jobs/scheduler.ts";
 import type { HasRuns } from "../../mixins/runs.mixin.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
@@ -12,6 +12,7 @@ import { publishLowWatermark } from "../../stores/routing/low-watermark.ts";
 import { newestMap } from "../../stores/routing/map-change.ts";
 import { eventually } from "../support/eventually.ts";
 import { customersOf, fillMonth, mapSince, putRows } from "../support/months.ts";
+import { realMonth, realNowMs } from "../support/now.ts";
 import { type ServiceProcess, startProcess } from "../support/processes.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -20,7 +21,7 @@ import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 /** Moves of shards as operators meet them: asked for over REST, on record, paused, resumed, canceled, and several at once. */
 
 const SHARDS = 16;
-const MONTH = addMonths(monthOf(Date.now()), -1);
+const MONTH = realMonth(-1);
 /** More than two chunks of a copy. */
 const MANY = { customers: 60, each: 80 };
 const ROWS = MANY.customers * MANY.each;
@@ -42,7 +43,7 @@ beforeAll(async () => {
 	shards = new TestShards(system.servers);
 	await mapSince(clusters, MONTH, SHARDS);
 	await storeNow();
-	await publishLowWatermark(clusters, Date.now());
+	await publishLowWatermark(clusters, realNowMs());
 	ops = await system.run("gateway,shard.router,archive.mover");
 	operator = restClient(urlOf(ops), system.keys.opsKey);
 	await eventually(async () => (await operator("GET", "/v1/ops/archive/runs")).status === 200, "the record of runs");
@@ -61,8 +62,8 @@ afterAll(async () => {
 async function storeNow(): Promise<void> {
 	const [userId = ""] = customersOf(1, 1, SHARDS);
 	const alarm = { userId, category: "card", title: "t", body: "b" };
-	const row = toRow(newAlarmId(userId, Date.now()), { producer: "demo", acceptedAtMs: Date.now(), alarm });
-	await putRows(clusters, await newestMap(clusters), 1, monthOf(Date.now()), [row]);
+	const row = toRow(newAlarmId(userId, realNowMs()), { producer: "demo", acceptedAtMs: realNowMs(), alarm });
+	await putRows(clusters, await newestMap(clusters), 1, realMonth(), [row]);
 }
 
 async function filled(many = MANY): Promise<number> {
@@ -239,7 +240,7 @@ async function dropNow(): Promise<void> {
 		clusters,
 		runs,
 		node: "by-the-clock",
-		nowMs: Date.now,
+		nowMs: realNowMs,
 		isRealClock: true,
 		limits: { serviceDays: 3_000, archiveDays: 3_001, mostDrops: 2 },
 		everyMs: 500,

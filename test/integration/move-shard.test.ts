@@ -4,7 +4,7 @@ import { showId } from "../../domain/alarms/ids.ts";
 import type { Slot } from "../../domain/alarms/rows.ts";
 import { alarmsOf, keysOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
 import { shardTarget, type Target } from "../../domain/routing/routing.ts";
-import { addMonths, dayOf, monthOf } from "../../domain/time/periods.ts";
+import { dayOf } from "../../domain/time/periods.ts";
 import { dropRetainedMoves } from "../../jobs/migrate/drop-moved-source.ts";
 import { MOVE_STEPS, type MoveDeps, type MoveStep } from "../../jobs/migrate/migration.ts";
 import { moveShard } from "../../jobs/migrate/move-shard.ts";
@@ -16,11 +16,12 @@ import { type Databases, startDatabases } from "../support/databases.ts";
 import { freeze, thaw } from "../support/freeze.ts";
 import { fillMonth, putRows, rowIn } from "../support/months.ts";
 import { moveDeps, startMover } from "../support/movers.ts";
+import { realMonth, realNow, realNowMs } from "../support/now.ts";
 import type { TestServers } from "../support/servers.ts";
 import { type RowsByName, rowsOn as rowsIn, withoutLeft } from "../support/shard-rows.ts";
 import type { TestShards } from "../support/shards.ts";
 
-const MONTH = addMonths(monthOf(Date.now()), -1);
+const MONTH = realMonth(-1);
 const SHARDS = 32;
 const MANY = { customers: 20, each: 40 };
 
@@ -42,8 +43,8 @@ beforeEach(async () => {
 	shard += 2;
 	map = await newestMap(clusters);
 	rows = await fillMonth(clusters, map, shard, MONTH, MANY);
-	await insertInto(clusters, at("users"), [{ _id: Buffer.alloc(20, shard), userId: "u", readAll: new Date() }]);
-	await insertInto(clusters, at("failures"), [{ _id: Buffer.alloc(20, shard), code: "X", failedAt: new Date() }]);
+	await insertInto(clusters, at("users"), [{ _id: Buffer.alloc(20, shard), userId: "u", readAll: realNow() }]);
+	await insertInto(clusters, at("failures"), [{ _id: Buffer.alloc(20, shard), code: "X", failedAt: realNow() }]);
 	const [keys = ""] = Object.keys(placeIn(map).collections).filter((name) => name.startsWith("keys_"));
 	await insertInto(clusters, at(keys), [
 		{ _id: Buffer.alloc(20, shard), alarm: Buffer.alloc(20), bodyHash: Buffer.alloc(32) },
@@ -102,13 +103,13 @@ test("what is written until the fence stands has moved, too: alarms, marks, cust
 	await move("c1", {}, async (step) => {
 		if (["fenced", "drained", "switched", "renamed", "settled"].includes(step)) return;
 		for (const { _id } of alarms.slice(next, next + 40))
-			await updateOne(clusters, at(alarmsOf(MONTH)), { _id }, [{ $set: { readAt: new Date() } }]);
+			await updateOne(clusters, at(alarmsOf(MONTH)), { _id }, [{ $set: { readAt: realNow() } }]);
 		next += 40;
 		await putRows(clusters, map, shard, MONTH, [rowIn(MONTH, `late${next}`, next)]);
 		await updateOne(clusters, at("users"), { _id: Buffer.alloc(20, next) }, { $set: { userId: `u${next}` } }, true);
 		const failures = shards.cluster("c0").db(shardDatabase(shard)).collection<Document & { _id: Buffer }>("failures");
 		await failures.deleteMany({});
-		await failures.insertOne({ _id: Buffer.alloc(20, next), code: "Y", failedAt: new Date() });
+		await failures.insertOne({ _id: Buffer.alloc(20, next), code: "Y", failedAt: realNow() });
 	});
 	const after = await rowsOn("c0", withoutLeft);
 	expect(after[alarmsOf(MONTH)]).toHaveLength(rows.length + 4);
@@ -163,7 +164,7 @@ test("a copied row that is spoiled is refused by name, and the shard stays where
 });
 
 test("a collection that is made while the shard moves is not left behind: the switch is not made, and the next try takes it along", async () => {
-	const later = new Date(Date.now() + 86_400_000);
+	const later = new Date(realNowMs() + 86_400_000);
 	const cut = move("c1", {}, async (step) => {
 		if (step === "drained") await ensureCollections(clusters, await newestMap(clusters), later);
 	});
@@ -182,7 +183,7 @@ test("there and back again, and what was left is dropped after its time", async 
 	expect(await rowsOn("c0")).toEqual(before);
 	const hour = 3_600_000;
 	expect((await dropRetainedMoves(deps(), hour)).dropped).toEqual([]);
-	const { dropped, errors } = await dropRetainedMoves(deps({ nowMs: () => Date.now() + hour }), hour);
+	const { dropped, errors } = await dropRetainedMoves(deps({ nowMs: () => realNowMs() + hour }), hour);
 	expect(errors).toEqual([]);
 	expect(dropped.filter((name) => name.includes(`${shardDatabase(shard)}.retained_move_`)).length).toBeGreaterThan(16);
 	expect((await placeNow()).retained).toBeUndefined();

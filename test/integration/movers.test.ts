@@ -4,7 +4,7 @@ import { newAlarmId } from "../../domain/alarms/ids.ts";
 import { toRow } from "../../domain/alarms/rows.ts";
 import { newRun } from "../../domain/jobs/runs.ts";
 import { alarmsOf, archiveDatabase, shardDatabase } from "../../domain/routing/collection-catalog.ts";
-import { addMonths, monthEndMs, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { addMonths, monthEndMs, monthStartMs } from "../../domain/time/periods.ts";
 import { takeShardLock } from "../../jobs/lock/shard-lock.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
 import { HANDLERS, type Tools } from "../../jobs/run-handlers.ts";
@@ -16,6 +16,7 @@ import { newestMap } from "../../stores/routing/map-change.ts";
 import { eventually } from "../support/eventually.ts";
 import { customersOf, fillMonth, putRows } from "../support/months.ts";
 import { moveDeps } from "../support/movers.ts";
+import { realMonth, realNowMs } from "../support/now.ts";
 import { type ServiceProcess, startProcess } from "../support/processes.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -25,11 +26,11 @@ import { startSystem, type TestSystem } from "../support/system.ts";
 
 const SHARDS = 4;
 const EVERY_SHARD = [0, 1, 2, 3];
-const MONTHS = [-6, -5, -4].map((ahead) => addMonths(monthOf(Date.now()), ahead));
+const MONTHS = [-6, -5, -4].map((ahead) => realMonth(ahead));
 const [FIRST = "", SECOND = "", THIRD = ""] = MONTHS;
 const ROWS = 500;
 /** Since the last of them was over: the month after is not due on any day. */
-const DAYS = Math.floor((Date.now() - monthEndMs(THIRD)) / 86_400_000) - 2;
+const DAYS = Math.floor((realNowMs() - monthEndMs(THIRD)) / 86_400_000) - 2;
 const SETTINGS = {
 	LOGICAL_SHARDS: String(SHARDS),
 	SERVICE_DAYS: String(DAYS),
@@ -50,7 +51,7 @@ beforeAll(async () => {
 	const map = await newestMap(clusters);
 	for (const month of MONTHS) for (const shard of EVERY_SHARD) await fillMonth(clusters, map, shard, month);
 	await storeNow();
-	await publishLowWatermark(clusters, Date.now());
+	await publishLowWatermark(clusters, realNowMs());
 });
 afterAll(async () => {
 	for (const one of processes) await one.end("SIGKILL");
@@ -63,8 +64,8 @@ afterAll(async () => {
 async function storeNow(): Promise<void> {
 	const [userId = ""] = customersOf(1, 1, SHARDS);
 	const alarm = { userId, category: "card", title: "t", body: "b" };
-	const row = toRow(newAlarmId(userId, Date.now()), { producer: "demo", acceptedAtMs: Date.now(), alarm });
-	await putRows(clusters, await newestMap(clusters), 1, monthOf(Date.now()), [row]);
+	const row = toRow(newAlarmId(userId, realNowMs()), { producer: "demo", acceptedAtMs: realNowMs(), alarm });
+	await putRows(clusters, await newestMap(clusters), 1, realMonth(), [row]);
 }
 
 /** A process with a mover and a gateway, which can ask it. */
@@ -176,7 +177,7 @@ describe("the record of a run", () => {
 	test("is changed only while it is as expected, and put there only once", async () => {
 		const broker = await system.run("archive.mover", { NODE_ID: "recorder" });
 		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
-		const add = () => runs.add({ ...newRun("on-record", work, "ops", Date.now()), state: "stopped", node: "n1" });
+		const add = () => runs.add({ ...newRun("on-record", work, "ops", realNowMs()), state: "stopped", node: "n1" });
 		const work = { kind: "archive", shard: 0, month: "2020_01" } as const;
 		expect([await eventually(add, "the record"), await add()]).toEqual([true, false]);
 		const before = await runs.get("on-record");
@@ -210,7 +211,7 @@ describe("a mover by the clock", () => {
 			clusters,
 			runs,
 			node: "by-the-clock",
-			nowMs: Date.now,
+			nowMs: realNowMs,
 			isRealClock: true,
 			limits: { serviceDays: DAYS, archiveDays: DAYS + 1, mostDrops: 2 },
 			everyMs: 500,
@@ -241,7 +242,7 @@ describe("a mover by the clock", () => {
 	});
 
 	test("that is years ahead drops no source, and opens no run", async () => {
-		const future = startMover({ nowMs: () => Date.now() + 10 * 365 * 86_400_000, isRealClock: false });
+		const future = startMover({ nowMs: () => realNowMs() + 10 * 365 * 86_400_000, isRealClock: false });
 		const look = await eventually(() => future.lastLook, "a look");
 		expect(look.refused?.code).toBe("CLOCK_DOUBTFUL");
 		await eventually(() => future.lastLook?.at !== look.at, "another look");
@@ -266,7 +267,7 @@ describe("a mover by the clock", () => {
 	});
 
 	test("drops no month that somebody has decided to keep for longer since it was planned", async () => {
-		const run = newRun(`drop-s03-${FIRST}`, { kind: "drop", shard: 3, month: FIRST }, "schedule", Date.now());
+		const run = newRun(`drop-s03-${FIRST}`, { kind: "drop", shard: 3, month: FIRST }, "schedule", realNowMs());
 		// The deed itself: the mover of the broker, to which nobody has said so, would take a run on record.
 		const tools = {
 			...moveDeps(clusters, "test"),
@@ -296,7 +297,7 @@ describe("a mover by the clock", () => {
 	test("leaves a run that was refused until it is asked for afresh", async () => {
 		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
 		const work = { kind: "archive", shard: 0, month: "2020_01" } as const;
-		await runs.add(newRun("archive-s00-2020_01", work, "ops", Date.now()));
+		await runs.add(newRun("archive-s00-2020_01", work, "ops", realNowMs()));
 		startMover();
 		const refused = await untilIs("archive-s00-2020_01", "refused");
 		expect(refused).toMatchObject({ reason: { code: "MONTH_UNKNOWN" }, endedAt: expect.any(String) });
@@ -308,7 +309,7 @@ describe("a mover by the clock", () => {
 		const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
 		const month = addMonths(THIRD, 1);
 		const work = { kind: "archive", shard: 0, month } as const;
-		await runs.add({ ...newRun(archiveId(0, month), work, "ops", Date.now()), fresh: true });
+		await runs.add({ ...newRun(archiveId(0, month), work, "ops", realNowMs()), fresh: true });
 		startMover();
 		expect(await untilIs(archiveId(0, month), "done")).not.toHaveProperty("fresh");
 	});
@@ -321,7 +322,7 @@ describe("a mover by the clock", () => {
 		async function whileBusyWith(served: string, deed: () => Promise<unknown>): Promise<void> {
 			const { runs } = broker.getLocalService("archive.mover") as unknown as HasRuns;
 			const lock = await takeShardLock(moveDeps(clusters, "elsewhere"), 1, { kind: "archive", run: served });
-			const longAgo = newRun(id, work, "ops", Date.now() - 120_000);
+			const longAgo = newRun(id, work, "ops", realNowMs() - 120_000);
 			await records().deleteOne({ _id: id });
 			await runs.add({ ...longAgo, state: "running", node: "elsewhere" });
 			await deed().finally(() => lock?.release());
@@ -348,7 +349,7 @@ describe("a mover by the clock", () => {
 	});
 
 	test("forgets runs that ended long ago", async () => {
-		const longAgo = new Date(Date.now() - 401 * 86_400_000).toISOString();
+		const longAgo = new Date(realNowMs() - 401 * 86_400_000).toISOString();
 		await records().updateOne({ _id: "archive-s00-2020_01" }, { $set: { endedAt: longAgo } });
 		startMover();
 		await eventually(

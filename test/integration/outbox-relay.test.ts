@@ -11,6 +11,7 @@ import { type Lease, releaseLease, takeLease } from "../../stores/mongo/lease.ts
 import { CachedDocument } from "../../stores/routing/cached-document.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing/provision.ts";
 import { eventually } from "../support/eventually.ts";
+import { realNow } from "../support/now.ts";
 import { configOf, startServers, type TestServers } from "../support/servers.ts";
 
 let servers: TestServers;
@@ -22,7 +23,7 @@ const cluster = () => clusters.at("c0");
 beforeAll(async () => {
 	servers = await startServers(["c0"]);
 	clusters = new Clusters(configOf(servers));
-	await ensureCollections(clusters, await ensureMap(clusters, 16, new Date()), new Date());
+	await ensureCollections(clusters, await ensureMap(clusters, 16, realNow()), realNow());
 	const routing = new CachedDocument<RoutingMap>(clusters, MAP_ID, { onError: () => undefined });
 	await routing.reload();
 	outbox = new Outbox(clusters, routing, 1024 ** 3);

@@ -3,6 +3,7 @@ import { connect } from "nats";
 import { streamOf } from "../../streams/lanes.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
+import { realNowMs } from "../support/now.ts";
 import { startProcess } from "../support/processes.ts";
 import { TestQueue } from "../support/queue.ts";
 import { type Reply, type Rest, restClient } from "../support/rest.ts";
@@ -127,7 +128,7 @@ test("a full outbox refuses before anything is written, and says when to come ag
 		epoch: "filler",
 		number: 1,
 		payload: Buffer.alloc(1_048_000),
-		sinceMs: Date.now(),
+		sinceMs: realNowMs(),
 	};
 	for (const name of ["c0", "c1"])
 		await shards

@@ -3,6 +3,7 @@ import { newAlarmId, shardOf } from "../../domain/alarms/ids.ts";
 import type { QueuedAlarm } from "../../domain/alarms/rows.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
+import { realNowMs } from "../support/now.ts";
 import { TestQueue } from "../support/queue.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem } from "../support/system.ts";
@@ -25,10 +26,10 @@ afterAll(async () => {
 
 const queued = (userId: string, more: object = {}): QueuedAlarm => ({
 	producer: "demo",
-	acceptedAtMs: Date.now(),
+	acceptedAtMs: realNowMs(),
 	alarm: { userId, category: "card", title: "t", body: "b", ...more },
 });
-const idFor = (userId: string, aheadMs = 0) => newAlarmId(userId, Date.now() + aheadMs);
+const idFor = (userId: string, aheadMs = 0) => newAlarmId(userId, realNowMs() + aheadMs);
 const lineOf = (id: Buffer, userId: string, more: object = {}) => encodeItem(id, queued(userId, more)).line;
 const drained = () => eventually(async () => (await queue.left()) === 0, "the lanes empty");
 const isParked = (id: Buffer) =>
@@ -65,7 +66,7 @@ type Customer = { userId: string; id: Buffer };
 test("parked, drained and parked again within the memory of message ids: nothing is taken for a duplicate", async () => {
 	const [{ id, userId }] = (await customers("again", 1)) as [Customer];
 	for (let round = 0; round < 3; round++) {
-		const own = newAlarmId(userId, Date.now() + round);
+		const own = newAlarmId(userId, realNowMs() + round);
 		const fence = await shards.fence(own);
 		await queue.put("realtime", lineOf(own, userId), 555);
 		await isParked(own);
@@ -109,7 +110,7 @@ test("a cluster that stands still is parked; the other cluster's alarms are stor
 	const ids: Customer[] = [];
 	try {
 		for (let n = 0; n < 20; n++) {
-			const [own, other] = [newAlarmId(dark.userId, Date.now() + n), newAlarmId(light.userId, Date.now() + n)];
+			const [own, other] = [newAlarmId(dark.userId, realNowMs() + n), newAlarmId(light.userId, realNowMs() + n)];
 			ids.push({ id: own, userId: dark.userId });
 			await queue.put("realtime", [lineOf(own, dark.userId), lineOf(other, light.userId)].join("\n"));
 			await eventually(async () => shards.slot(other), "the other cluster's alarm");

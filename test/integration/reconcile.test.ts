@@ -19,6 +19,7 @@ import { Clusters } from "../../stores/mongo/clusters.ts";
 import { streamOf } from "../../streams/lanes.ts";
 import { archiveMonth, restoreMonth } from "../support/archived.ts";
 import { eventually } from "../support/eventually.ts";
+import { realMonth, realNowMs } from "../support/now.ts";
 import { TestQueue } from "../support/queue.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { TestShards } from "../support/shards.ts";
@@ -68,14 +69,14 @@ async function post(): Promise<Buffer> {
 }
 const HOUR_MS = 3_600_000;
 const reconcile = (more: { waitMs?: number; clusters?: Clusters } = {}) =>
-	audit({ clusters, ...lastDays(1, Date.now()), waitMs: 10_000, ...more });
+	audit({ clusters, ...lastDays(1, realNowMs()), waitMs: 10_000, ...more });
 const drained = () => eventually(async () => (await queue.left()) === 0, "the lanes empty");
 const ledgers = () => ["c0", "c1"].map((name) => ledgerOn(name));
 const ledgerOn = (name: string): Collection<Document & { _id: string }> =>
 	shards
 		.cluster(name)
 		.db("alarm_cluster")
-		.collection(ledgerOf(dayOf(Date.now())));
+		.collection(ledgerOf(dayOf(realNowMs())));
 const accounts = async () => (await shards.all("ledger_")).filter(({ _id }) => String(_id).endsWith(":account"));
 /** The edge has told the ledger what it has promised up to now. */
 const accounted = () =>
@@ -90,13 +91,13 @@ async function sayArrived(atMs: number): Promise<void> {
 
 /** As if workers said so all the time, and not ten seconds late: whatever is accounted meanwhile is in its slot. */
 async function whileArrived<T>(deed: Promise<T>): Promise<T> {
-	const timer = setInterval(() => void sayArrived(Date.now()), 50);
+	const timer = setInterval(() => void sayArrived(realNowMs()), 50);
 	return deed.finally(() => clearInterval(timer));
 }
 
 /** After {@link sayArrived}: what is missing now is not on its way. */
 async function reconcileArrived(more: { clusters?: Clusters } = {}): Promise<AuditReport> {
-	await sayArrived(Date.now());
+	await sayArrived(realNowMs());
 	return reconcile({ waitMs: 30_000, ...more });
 }
 
@@ -141,7 +142,7 @@ describe("while no worker runs", () => {
 });
 
 describe("with everything arrived", () => {
-	beforeEach(() => sayArrived(Date.now()));
+	beforeEach(() => sayArrived(realNowMs()));
 
 	test("a slot that was removed is missing", async () => {
 		const id = await post();
@@ -235,13 +236,13 @@ describe("with everything arrived", () => {
 	});
 
 	test("an id of a closed month has its failure row; a gap without an account is told, and is no loss", async () => {
-		const id = newAlarmId("old", Date.now() - 400 * 24 * HOUR_MS);
+		const id = newAlarmId("old", realNowMs() - 400 * 24 * HOUR_MS);
 		const queued = {
 			producer: "demo",
-			acceptedAtMs: Date.now(),
+			acceptedAtMs: realNowMs(),
 			alarm: { userId: "old", category: "c", title: "t", body: "b" },
 		};
-		const skewed = newAlarmId("skew", Date.now() + 2 * 60_000);
+		const skewed = newAlarmId("skew", realNowMs() + 2 * 60_000);
 		await queue.put("realtime", encodeItem(id, queued).line, 10);
 		await queue.put("realtime", encodeItem(skewed, queued).line, 13);
 		await drained();
@@ -279,7 +280,7 @@ describe("with everything arrived", () => {
 	test("an archive, or a cluster, that does not answer is named, and nothing there is called missing", async () => {
 		const [c0, c1] = system.config.serviceClusters;
 		if (c0 === undefined || c1 === undefined) throw new Error("there must be two clusters");
-		const [shard, month] = [3, monthOf(Date.now())];
+		const [shard, month] = [3, realMonth()];
 		await archiveMonth(clusters, shard, month);
 		const [noArchive, noCluster] = await Promise.all([
 			reconcileWith({ archiveClusters: [{ name: "a0", uri: NOBODY }] }),

@@ -15,6 +15,7 @@ import { changeMap, newestMap } from "../../stores/routing/map-change.ts";
 import { ensureCollections, ensureMap, MAP_ID } from "../../stores/routing/provision.ts";
 import { loadDocument, replaceDocument } from "../../stores/routing/versioned-documents.ts";
 import { eventually } from "../support/eventually.ts";
+import { realMonth, realNow, realNowMs } from "../support/now.ts";
 import { restClient } from "../support/rest.ts";
 import { configOf } from "../support/servers.ts";
 import { TestShards } from "../support/shards.ts";
@@ -39,8 +40,8 @@ test("sixteen shards are dealt over the clusters, each with this month and two m
 	const map = await shards.map();
 	expect(map.shards).toHaveLength(16);
 	expect(map.shards.map(({ cluster }) => cluster)).toEqual(Array.from({ length: 16 }, (_, shard) => `c${shard % 2}`));
-	const months = [0, 1, 2].map((ahead) => `alarms_${addMonths(monthOf(Date.now()), ahead)}`);
-	const keys = [-1, 0, 1, 2].map((ahead) => `keys_${dayOf(Date.now() + ahead * 86_400_000)}`);
+	const months = [0, 1, 2].map((ahead) => `alarms_${realMonth(ahead)}`);
+	const keys = [-1, 0, 1, 2].map((ahead) => `keys_${dayOf(realNowMs() + ahead * 86_400_000)}`);
 	for (const { collections } of map.shards)
 		expect(Object.keys(collections).sort()).toEqual([...months, ...keys, "failures", "moves", "users"].sort());
 });
@@ -97,8 +98,8 @@ test("a start with another number of shards is refused and says which number to 
 });
 
 test("the next month is made before it begins, and ledger days are dropped after a week", async () => {
-	const map = await ensureMap(clusters, 16, new Date());
-	const later = new Date(Date.now() + 40 * 86_400_000);
+	const map = await ensureMap(clusters, 16, realNow());
+	const later = new Date(realNowMs() + 40 * 86_400_000);
 	const { map: next, created } = await ensureCollections(clusters, map, later);
 	const newest = `alarms_${addMonths(monthOf(later.getTime()), 2)}`;
 	expect(next.version).toBe(map.version + 1);
@@ -118,8 +119,8 @@ test("the next month is made before it begins, and ledger days are dropped after
 
 test("a key day is dropped when the low-watermark has passed its end by a day, and not before; without a watermark never", async () => {
 	const DAY_MS = 86_400_000;
-	const now = new Date(Date.now() + 41 * DAY_MS);
-	const past = await ensureCollections(clusters, await shards.map(), new Date(Date.now() - 3 * DAY_MS));
+	const now = new Date(realNowMs() + 41 * DAY_MS);
+	const past = await ensureCollections(clusters, await shards.map(), new Date(realNowMs() - 3 * DAY_MS));
 	const oldest = await oldestKeyDay();
 	const { map } = await ensureCollections(clusters, past.map, now);
 	expect(await oldestKeyDay()).toBe(oldest);
@@ -167,7 +168,7 @@ test("a new meta database takes over what the copies have", async () => {
 	await setUp(moved, `${system.servers.dir}/credentials.json`);
 	const fresh = new Clusters(moved);
 	expect((await loadDocument<RoutingMap>(fresh, MAP_ID))?.shards).toEqual(map.shards);
-	await ensureCollections(fresh, map, new Date(Date.now() + 80 * 86_400_000));
+	await ensureCollections(fresh, map, new Date(realNowMs() + 80 * 86_400_000));
 	await fresh.close();
 	const row = await shards
 		.cluster("c1")

@@ -8,6 +8,7 @@ import type { HasRouting } from "../../mixins/routing.mixin.ts";
 import { parkedSubject } from "../../streams/lanes.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
+import { realNowMs } from "../support/now.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem } from "../support/system.ts";
 
@@ -39,7 +40,7 @@ const statusAt = (query: ServiceBroker, id: Buffer) =>
 
 /** An alarm that was accepted an hour ago, as it stands in a batch. */
 function oldAlarm(userId = "late"): { id: Buffer; sinceMs: number; payload: Buffer } {
-	const sinceMs = Date.now() - HOUR_MS;
+	const sinceMs = realNowMs() - HOUR_MS;
 	const id = newAlarmId(userId, sinceMs);
 	const alarm = { userId, category: "card", title: "t", body: "b" };
 	return { id, sinceMs, payload: Buffer.from(encodeItem(id, { producer: "demo", acceptedAtMs: sinceMs, alarm }).line) };

@@ -1,4 +1,5 @@
 import { eventually } from "../support/eventually.ts";
+import { realNowMs } from "../support/now.ts";
 import { type Rest, restClient } from "../support/rest.ts";
 import { startSystem, type TestSystem, urlOf } from "../support/system.ts";
 
@@ -47,9 +48,9 @@ async function sendMany(
 ): Promise<string[]> {
 	const ids: string[] = [];
 	for (let index = 0; index < count; index++) {
-		const before = Date.now();
+		const before = realNowMs();
 		ids.unshift(await send(userId, more(index)));
-		await eventually(() => Date.now() > before);
+		await eventually(() => realNowMs() > before);
 	}
 	await stored(...ids);
 	return ids;
@@ -124,7 +125,7 @@ describe("from producer to inbox", () => {
 	});
 
 	test("an alarm for later appears in the inbox only then, but has its slot at once", async () => {
-		const sendAt = new Date(Date.now() + 86_400_000).toISOString();
+		const sendAt = new Date(realNowMs() + 86_400_000).toISOString();
 		const id = await send("later", { sendAt });
 		await stored(id);
 		expect((await (await customer("later"))("GET", "/v1/users/later/alarms")).body.items).toEqual([]);
@@ -153,13 +154,13 @@ describe("status", () => {
 
 	test("an id without a slot is pending as far ahead as an alarm may be sent: it may be one for later", async () => {
 		const { newAlarmId, showId } = await import("../../domain/alarms/ids.ts");
-		const id = showId(newAlarmId("later", Date.now() + 29 * 86_400_000));
+		const id = showId(newAlarmId("later", realNowMs() + 29 * 86_400_000));
 		expect(await statusOf(id)).toMatchObject({ status: 200, body: { id, status: "pending" } });
 	});
 
 	test("an id that was never issued is unknown when it is old, or further ahead than an alarm may be sent", async () => {
 		const { newAlarmId, showId } = await import("../../domain/alarms/ids.ts");
-		for (const timeMs of [Date.now() - 3_600_000, Date.now() + 31 * 86_400_000]) {
+		for (const timeMs of [realNowMs() - 3_600_000, realNowMs() + 31 * 86_400_000]) {
 			const id = showId(newAlarmId("nobody", timeMs));
 			// Everything is pending until the first watermark has been read.
 			const reply = await eventually(async () => {

@@ -5,6 +5,7 @@ import type { QueuedAlarm } from "../../domain/alarms/rows.ts";
 import { call } from "../../lib/moleculer/service.ts";
 import { eventually } from "../support/eventually.ts";
 import { freeze, thaw } from "../support/freeze.ts";
+import { realNow, realNowMs } from "../support/now.ts";
 import { TestQueue } from "../support/queue.ts";
 import { TestShards } from "../support/shards.ts";
 import { startSystem, type TestSystem } from "../support/system.ts";
@@ -29,14 +30,14 @@ afterAll(async () => {
 
 const queued = (userId: string, more: object = {}): QueuedAlarm => ({
 	producer: "demo",
-	acceptedAtMs: Date.now(),
+	acceptedAtMs: realNowMs(),
 	alarm: { userId, category: "card", title: "t", body: "b", ...more },
 });
 const askedAs = (auth: string, id: Buffer) =>
 	call(query, "alarm.query.status", { id: id.toString("base64url") }, { meta: { auth } });
 const statusOf = (id: Buffer) => askedAs(system.keys.opsKey, id);
 const drained = () => eventually(async () => (await queue.left()) === 0, "the lanes empty");
-const idFor = (userId: string, aheadMs = 0) => newAlarmId(userId, Date.now() + aheadMs);
+const idFor = (userId: string, aheadMs = 0) => newAlarmId(userId, realNowMs() + aheadMs);
 
 test("a batch that comes again is stored once, and acked", async () => {
 	const id = idFor("twice");
@@ -77,7 +78,7 @@ test("an alarm past its expiry becomes a tombstone and no failure", async () => 
 	const id = idFor("expired");
 	await queue.put(
 		"realtime",
-		encodeItem(id, queued("expired", { expiresAt: new Date(Date.now() - 1_000).toISOString() })).line,
+		encodeItem(id, queued("expired", { expiresAt: new Date(realNowMs() - 1_000).toISOString() })).line,
 	);
 	await drained();
 	expect(await shards.slot(id)).toMatchObject({ outcome: "expired" });
@@ -155,7 +156,7 @@ test("a crash between the tombstone and the failure row is made good by the rede
 		outcome: "failed",
 		why: { code: "CLOCK_SKEW", message: "m" },
 		producer: "demo",
-		at: new Date(),
+		at: realNow(),
 	};
 	await (await shards.inMonth(id)).insertOne(tombstone);
 	await queue.put("realtime", encodeItem(id, queued("crash")).line);

@@ -13,6 +13,7 @@ import { type ShardLock, withShardLock } from "../../jobs/lock/shard-lock.ts";
 import type { Cluster } from "../../stores/mongo/cluster.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
 import { ensureCollection } from "../../stores/mongo/collections.ts";
+import { realNow, realNowMs } from "./now.ts";
 
 /** Months put into the archive and back by hand, with nothing but what readers and writers can see of it. */
 
@@ -34,7 +35,7 @@ export async function archiveMonth(
 		const uuid = await ensureCollection(into, archiveDatabase(shard), name, ARCHIVE_CATALOG.alarms);
 		const rows = await rowsOf(from, database, name);
 		if (rows.length > 0) await into.command(archiveDatabase(shard), { insert: name, documents: rows });
-		const retained = { uuid: source.uuid, since: new Date().toISOString(), settled: true };
+		const retained = { uuid: source.uuid, since: realNow().toISOString(), settled: true };
 		await lock.setPlace(name, { tier: "archive", uuid, cluster: TO, retained });
 		await onSwitched();
 		await rename(from, `${database}.${name}`, `${database}.${retainedArchiveOf(month)}`);
@@ -64,7 +65,7 @@ export async function dropMonth(clusters: Clusters, shard: number, month: Month)
 }
 
 async function withLock(clusters: Clusters, shard: number, deed: (lock: ShardLock) => Promise<void>): Promise<void> {
-	const deps = { clusters, node: "test", onMap: () => undefined, nowMs: Date.now };
+	const deps = { clusters, node: "test", onMap: () => undefined, nowMs: realNowMs };
 	const isDone = await withShardLock(deps, shard, { kind: "archive", run: "by-hand" }, (lock) =>
 		deed(lock).then(() => true),
 	);

@@ -17,6 +17,7 @@ import { addMonths, dayOf, monthOf } from "../../domain/time/periods.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
 import { ensureCollection } from "../../stores/mongo/collections.ts";
 import { newestMap } from "../../stores/routing/map-change.ts";
+import { realNowMs } from "./now.ts";
 import type { TestServers } from "./servers.ts";
 
 /** Rows of customers in every kind of place, put there by hand, and a look at every byte of what is left. */
@@ -105,7 +106,7 @@ export class ErasableSystem {
 
 	/** A customer's rows in every kind of place of its shard, as `make` makes them of a moment of acceptance. */
 	async fill(shard: number, home: string, other: string, make: (timeMs: number) => Whose, count = 3): Promise<void> {
-		const nowMs = Date.now();
+		const nowMs = realNowMs();
 		const [thisMonth, oldMonth] = [monthOf(nowMs), addMonths(monthOf(nowMs), -4)];
 		const at = (ago: number) => make(nowMs - AGO_MS - ago);
 		const old = (ago: number) => make(Date.parse(`${oldMonth.replace("_", "-")}-15`) + ago);
@@ -150,15 +151,15 @@ export class ErasableSystem {
 	}
 
 	/** A ledger row of today on a cluster. */
-	async ledger(cluster: string, batch: string, ids: Buffer[], atMs = Date.now() - AGO_MS): Promise<void> {
+	async ledger(cluster: string, batch: string, ids: Buffer[], atMs = realNowMs() - AGO_MS): Promise<void> {
 		const row = { _id: batch, lane: "realtime", ids: Buffer.concat(ids), stored: ids.length, at: new Date(atMs) };
-		await this.put(cluster, "alarm_cluster", ledgerOf(dayOf(Date.now())), [row]);
+		await this.put(cluster, "alarm_cluster", ledgerOf(dayOf(realNowMs())), [row]);
 	}
 
 	/** What a creating process says that it has promised. */
 	async account(cluster: string, epoch: string, settled: number): Promise<void> {
-		const row = { _id: `${epoch}:account`, epoch, settled, voids: [], from: 0, at: new Date(Date.now() - AGO_MS) };
-		await this.put(cluster, "alarm_cluster", ledgerOf(dayOf(Date.now())), [row]);
+		const row = { _id: `${epoch}:account`, epoch, settled, voids: [], from: 0, at: new Date(realNowMs() - AGO_MS) };
+		await this.put(cluster, "alarm_cluster", ledgerOf(dayOf(realNowMs())), [row]);
 	}
 
 	async sayArrived(atMs: number): Promise<void> {

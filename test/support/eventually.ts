@@ -6,7 +6,7 @@ export async function eventually<T>(
 	what = "the condition",
 	limitMs = 45_000,
 ): Promise<NonNullable<T>> {
-	const endMs = Date.now() + limitMs;
+	const endMs = performance.now() + limitMs;
 	for (let last: unknown = "never true"; ; ) {
 		try {
 			const found = await probe();
@@ -15,7 +15,7 @@ export async function eventually<T>(
 		} catch (error) {
 			last = error;
 		}
-		if (Date.now() > endMs) throw new Error(`${what} did not come within ${limitMs} ms; last: ${last}`);
+		if (performance.now() > endMs) throw new Error(`${what} did not come within ${limitMs} ms; last: ${last}`);
 		await sleep(20);
 	}
 }

@@ -1,13 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { alarmsOf, shardDatabase } from "../../domain/routing/collection-catalog.ts";
-import { monthOf } from "../../domain/time/periods.ts";
 import { customerToken, type LocalCredentials } from "../../ops/credentials.ts";
 import { findServer, type RunningMongod, startMongod } from "../../ops/embedded/index.ts";
 import { freePort } from "../../ops/embedded/port.ts";
 import { setUp } from "../../ops/system.ts";
 import { eventually } from "./eventually.ts";
 import { type FaultQueue, oneServer } from "./fault-queue.ts";
+import { realMonth } from "./now.ts";
 import type { Held } from "./oracle.ts";
 import { processesNaming, type ServiceProcess, startProcess } from "./processes.ts";
 import { FaultProxy } from "./proxy.ts";
@@ -158,12 +158,12 @@ export class FaultSystem {
 	}
 
 	/** Rejects every write to a collection of a shard, as a move does: by default the alarms of this month. */
-	async fence(shard: number, collection = alarmsOf(monthOf(Date.now()))): Promise<void> {
+	async fence(shard: number, collection = alarmsOf(realMonth())): Promise<void> {
 		this.#fences.add(`${shard} ${collection}`);
 		await this.#setValidator(shard, collection, FENCE);
 	}
 
-	async unfence(shard: number, collection = alarmsOf(monthOf(Date.now()))): Promise<void> {
+	async unfence(shard: number, collection = alarmsOf(realMonth())): Promise<void> {
 		await this.#setValidator(shard, collection, {});
 		this.#fences.delete(`${shard} ${collection}`);
 	}

@@ -8,6 +8,7 @@ import { type Month, monthStartMs } from "../../domain/time/periods.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
 import { insertInto } from "../../stores/mongo/commands.ts";
 import { ensureCollections, ensureMap } from "../../stores/routing/provision.ts";
+import { realNow } from "./now.ts";
 
 /** Past months with alarms in them, as the worker would have stored them at the time. */
 
@@ -17,7 +18,7 @@ const MINUTE_MS = 60_000;
 export async function mapSince(clusters: Clusters, first: Month, shardCount = 16): Promise<RoutingMap> {
 	const begun = new Date(monthStartMs(first));
 	let map = await ensureMap(clusters, shardCount, begun);
-	for (const now of [begun, new Date()]) {
+	for (const now of [begun, realNow()]) {
 		const made = await ensureCollections(clusters, map, now);
 		if (made.errors.length > 0) throw made.errors[0];
 		map = made.map;

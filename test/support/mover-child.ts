@@ -4,6 +4,7 @@ import { readConfig } from "../../config.ts";
 import { archiveMonth } from "../../jobs/migrate/archive-month.ts";
 import { moveShard } from "../../jobs/migrate/move-shard.ts";
 import { Clusters } from "../../stores/mongo/clusters.ts";
+import { realNowMs } from "./now.ts";
 
 /** A mover in a process of its own, which tells each step and then waits for a word: so it can be killed or frozen between any two. */
 
@@ -17,7 +18,7 @@ async function main(): Promise<void> {
 		clusters,
 		node: `child-${process.pid}`,
 		onMap: () => undefined,
-		nowMs: Date.now,
+		nowMs: realNowMs,
 		...(order.leaseMs !== undefined && { leaseMs: order.leaseMs }),
 		pace: async () => undefined,
 		onProgress: () => undefined,

@@ -5,6 +5,7 @@ import { guard } from "../../ops/embedded/guard.ts";
 import { endOf } from "../../ops/embedded/server-process.ts";
 import type { Clusters } from "../../stores/mongo/clusters.ts";
 import type { Order } from "./mover-child.ts";
+import { realNowMs } from "./now.ts";
 import type { TestServers } from "./servers.ts";
 
 /** A mover that is not held up by anything. */
@@ -13,7 +14,7 @@ export function moveDeps(clusters: Clusters, node: string, more: Partial<MoveDep
 		clusters,
 		node,
 		onMap: () => undefined,
-		nowMs: Date.now,
+		nowMs: realNowMs,
 		pace: async () => undefined,
 		onProgress: () => undefined,
 		onError: () => undefined,

@@ -1,4 +1,4 @@
-import { addMonths, type Month, monthEndMs, monthOf, monthStartMs } from "../../domain/time/periods.ts";
+import { addMonths, type Month, monthOf, monthStartMs } from "../../domain/time/periods.ts";
 
 /**
  * The one place where tests take their present from. A test of pure code has a fixed moment. A test whose servers compare clocks has the
@@ -40,7 +40,7 @@ export function middleOf(month: Month): number {
 	return monthStartMs(month) + 14 * DAY_MS + DAY_MS / 2;
 }
 
-/** The last whole second of a month. */
-export function lastSecondOf(month: Month): number {
-	return monthEndMs(month) - 999;
+/** The middle of the month after that of `nowMs`: behind exactly one end of a month, and two weeks behind `nowMs` at least. */
+export function behindMonthEnd(nowMs: number): number {
+	return middleOf(addMonths(monthOf(nowMs), 1));
 }

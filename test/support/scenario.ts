@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Chance, chanceOf, seedOfRun } from "./chance.ts";
 import { FaultSystem, type SystemOptions } from "./fault-system.ts";
+import { realNow } from "./now.ts";
 import { brokenAfterDrain, countDuplicates, type Held, type Sent, tally } from "./oracle.ts";
 import { type LoadPlan, longestSilenceMs, SteadyLoad } from "./steady-load.ts";
 
@@ -126,7 +127,7 @@ function count(
 ): Counted {
 	const viaOutbox = load.answers.filter(({ told }) => told.is === "ok" && told.via === "outbox").length;
 	return {
-		...{ name, done, seed, at: new Date().toISOString() },
+		...{ name, done, seed, at: realNow().toISOString() },
 		...tally(load.answers),
 		...{ viaOutbox, duplicates: countDuplicates(held), failures: held.failures.length },
 		stored: held.months.filter(({ outcome }) => outcome === undefined).length,

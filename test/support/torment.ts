@@ -17,10 +17,10 @@ export interface Torment {
 
 /** Tells how often movers were killed and frozen. */
 export async function torment({ servers, chance, forMs, order, freezable }: Torment): Promise<[number, number]> {
-	const endMs = Date.now() + forMs;
+	const endMs = performance.now() + forMs;
 	const sleepers: MoverProcess[] = [];
 	let [kills, freezes] = [0, 0];
-	while (Date.now() < endMs) {
+	while (performance.now() < endMs) {
 		const mover = startMover(servers, { leaseMs: 1_500, ...(await order()) });
 		if (!(await goSome(mover, chance.between(0, 9)))) continue;
 		if (chance.next() < 0.3) await standStill(servers, chance, chance.pick(freezable));

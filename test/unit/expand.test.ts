@@ -4,6 +4,7 @@ import { longer, noPauses, type Pause } from "../../bench/load/busy-plan.ts";
 import { type Promised, Tally } from "../../bench/recount.ts";
 import type { ShardState } from "../../contracts/shards.ts";
 import { newAlarmId, showId } from "../../domain/alarms/ids.ts";
+import { realNow } from "../support/now.ts";
 
 const ids = Array.from({ length: 4 }, (_, at) => newAlarmId(`u${at}`, at));
 const shown = (at: number) => showId(ids[at] as Buffer);
@@ -14,7 +15,7 @@ const row = (at: number, more: { userId?: string; readAt?: Date } = { userId: "u
 	...more,
 });
 const whole = (tally: Tally) => {
-	tally.take(row(0, { userId: "u", readAt: new Date() }), null);
+	tally.take(row(0, { userId: "u", readAt: realNow() }), null);
 	for (const at of [1, 2]) tally.take(row(at), null);
 };
 
