@@ -169,7 +169,7 @@ test("every batch leaves one ledger row with its ids and counts", async () => {
 	await queue.put("realtime", ids.map((id) => encodeItem(id, queued("ledger")).line).join("\n"), 777);
 	await drained();
 	const rows = (await shards.all("ledger_")).filter(({ _id }) => String(_id).endsWith("777"));
-	expect(rows).toMatchObject([{ _id: "test:000000000777", lane: "realtime", stored: 2, taken: 0, failed: 1 }]);
+	expect(rows).toMatchObject([{ _id: "test:000000000777", lane: "realtime", stored: 2, duplicate: 0, failed: 1 }]);
 	expect(Buffer.from(rows[0]?.ids)).toEqual(Buffer.concat(ids));
 });
 
