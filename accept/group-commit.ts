@@ -19,7 +19,7 @@ export type Via = Accepted["via"];
  * Puts a batch on a disk and tells where; `sinceMs` (of `performance.now()`) is when its oldest item began to wait.
  * @throws {Fault} OVERLOADED when nothing was written, ACCEPTANCE_UNKNOWN when that is not known.
  */
-export type Commit = (items: Item[], sinceMs: number) => Promise<Via>;
+type Commit = (items: Item[], sinceMs: number) => Promise<Via>;
 
 interface Waiting {
 	items: Item[];

@@ -1,6 +1,6 @@
 /** Puts what lies in an outbox on the queue, oldest first; the deeds are passed in. */
 
-export interface RelayLease {
+interface RelayLease {
 	token: number;
 	/** Of this process's `performance.now()`. */
 	untilMs: number;

@@ -16,7 +16,7 @@ interface CpuProfile {
 	timeDeltas: number[];
 }
 
-export interface Spent {
+interface Spent {
 	/** Function and place, or the package it belongs to. */
 	where: string;
 	ms: number;

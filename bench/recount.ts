@@ -10,7 +10,7 @@ import type { BusyEnd } from "./load/busy-plan.ts";
 
 const SLICE = 10_000;
 
-export interface Recount {
+interface Recount {
 	/** Alarms found, those from before the load with them. */
 	found: number;
 	/** Of those that were accepted under the load. */

@@ -15,7 +15,7 @@ export interface Credentials {
 	customerKeys: Record<string, unknown>[];
 }
 
-export type Credential = { kind: "key"; id: string; secret: string } | { kind: "token"; jwt: string };
+type Credential = { kind: "key"; id: string; secret: string } | { kind: "token"; jwt: string };
 
 /** What a credential looks like, before anything is checked. Null for what cannot be one. */
 export function parseCredential(text: string): Credential | null {

@@ -25,7 +25,7 @@ import { MOST_RUNS, openRun } from "./runs/open-run.ts";
 import type { RunStore } from "./runs/run-store.ts";
 
 /** What operators ask of the moves of shards: changes of the record, which whoever works on them obeys. */
-export interface ShardMovesDeps {
+interface ShardMovesDeps {
 	clusters: Clusters;
 	runs: RunStore;
 	nowMs: () => number;

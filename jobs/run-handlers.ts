@@ -24,7 +24,7 @@ export interface Tools extends MoveDeps {
 }
 
 /** What each kind of run does: step by step, each of which may be the last of this process. */
-export type RunHandler = (tools: Tools, run: Run) => AsyncGenerator<string, void, void>;
+type RunHandler = (tools: Tools, run: Run) => AsyncGenerator<string, void, void>;
 
 export const HANDLERS: Record<RunKind, RunHandler> = {
 	archive: (deps, { id, shard, month, fresh = false }) =>

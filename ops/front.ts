@@ -4,7 +4,7 @@ import { createProxyServer } from "http-proxy-3";
 import { ERRORS } from "../contracts/errors.ts";
 
 /** Whom a request is for: one of the two edges that serve people, or everything else. */
-export type Route = "create" | "query" | "ops";
+type Route = "create" | "query" | "ops";
 export type Targets = Record<Route, string>;
 
 export interface Front {

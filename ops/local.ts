@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** What a running `npm start` has left for tools beside it: its addresses and the operator's key. */
-export interface Local {
+interface Local {
 	url: string;
 	/** Where the start itself is asked for another database. */
 	control: string;

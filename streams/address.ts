@@ -1,5 +1,5 @@
 /** A NATS address as the client takes it: credentials apart, because it ignores those that stand in an address. */
-export interface NatsAddress {
+interface NatsAddress {
 	servers: string[];
 	user?: string;
 	pass?: string;

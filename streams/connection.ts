@@ -8,9 +8,9 @@ import type { Inspection } from "./preflight.ts";
 
 const CONNECT_MS = 2_000;
 const AGAIN_MS = 500;
-export const PING_MS = 1_000;
+const PING_MS = 1_000;
 
-export interface ConnectionOptions {
+interface ConnectionOptions {
 	natsUrl: string;
 	/** Names the connection on the server: publishing and consuming have one each, so that neither delays the other. */
 	purpose: string;

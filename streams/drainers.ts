@@ -5,7 +5,7 @@ import { type Handler, LaneWorker } from "./worker.ts";
 
 /** The workers that empty what is parked on a lane: one per shard that has anything parked, and none otherwise. */
 
-export interface DrainersOptions {
+interface DrainersOptions {
 	lane: Lane;
 	size: LaneSize;
 	onError: (error: unknown) => void;

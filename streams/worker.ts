@@ -24,7 +24,7 @@ export interface Delivery {
  */
 export type Handler = (deliveries: Delivery[], onSlow: () => void) => Promise<boolean[]>;
 
-export interface WorkerOptions {
+interface WorkerOptions {
 	lane: Lane;
 	/** The durable consumer to pull from. */
 	consumer: string;

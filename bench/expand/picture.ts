@@ -19,7 +19,7 @@ function boxOf({ shard, cluster, move }: Pick<ShardState, "shard" | "cluster" | 
 	return move === null || move.to === cluster ? `[${number}]` : `[${number} → ${move.to}]`;
 }
 
-export interface ShardLine {
+interface ShardLine {
 	shard: number;
 	from: string;
 	to: string;

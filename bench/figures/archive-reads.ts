@@ -31,7 +31,7 @@ const SAVED_MS = 1_500;
 const OPEN = { perS: 300, lines: 16, warmMs: 300, durationMs: 3_000 };
 const CONNECTIONS = 32;
 
-export interface ArchiveReadsSize {
+interface ArchiveReadsSize {
 	customers: number;
 	/** Alarms in the month of each shard that is moved while others read. */
 	moved: number;

@@ -27,7 +27,7 @@ const WHOLE_MONTH = 1_000_000;
 /** Beside rows of its own (lease, move), and the server's own housekeeping. */
 const FEW_DELETES = 50;
 
-export interface ArchiveSize {
+interface ArchiveSize {
 	/** Alarms of the month that leaves the service tier. */
 	month: number;
 	/** Alarms of each of the months whose copying is timed. */

@@ -14,7 +14,7 @@ export interface ReadState {
 export const NOTHING_READ: ReadState = { allBeforeMs: -1, categoryBeforeMs: {}, unread: [] };
 /** At most so many single unread marks behind a watermark, and categories with a watermark of their own. */
 export const MAX_UNREAD_MARKS = 100;
-export const MAX_CATEGORY_MARKS = 64;
+const MAX_CATEGORY_MARKS = 64;
 
 export function isRead(row: AlarmRow, state: ReadState): boolean {
 	if (isMarkedUnread(row._id, state)) return false;

@@ -64,7 +64,7 @@ export function without([from, to]: NumberRange, taken: NumberRange[], begin = 0
 }
 
 /** Finds what is missing among the batch numbers of one process, which it is shown in order. */
-export class GapFinder {
+class GapFinder {
 	/** Promised, and without a row. */
 	readonly promised: NumberRange[] = [];
 	/** Nobody knows whether they were promised. */
@@ -199,7 +199,7 @@ export function placeName({ cluster, database, collection }: Pick<Target, "clust
 }
 
 /** What is known of one id besides its slots. */
-export interface IdCircumstances {
+interface IdCircumstances {
 	/** Where its slot must be; null when its month has no collection. */
 	proper: Target | null;
 	/** Where the source of its month still may be after the month was archived. */

@@ -5,7 +5,7 @@ export interface SweptRow {
 	bytes: Buffer;
 }
 
-export interface SweepDiff {
+interface SweepDiff {
 	/** Ids whose rows are not equal, or that only one side has. */
 	different: Buffer[];
 	/** What one side has read beyond the other, to be compared with what comes next. */

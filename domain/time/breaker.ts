@@ -11,7 +11,7 @@ export interface Breaker {
 
 export const CLOSED: Breaker = { failures: 0, untilMs: 0 };
 
-export interface BreakerPace {
+interface BreakerPace {
 	firstMs: number;
 	mostMs: number;
 }

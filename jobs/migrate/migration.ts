@@ -33,7 +33,7 @@ export const MOVE_STEPS = [
 ] as const;
 export type MoveStep = (typeof MOVE_STEPS)[number];
 
-export type RejectionCode =
+type RejectionCode =
 	| "CLUSTER_RETIRING"
 	| "CLUSTER_UNKNOWN"
 	| "COPY_DIFFERS"

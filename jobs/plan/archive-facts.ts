@@ -22,7 +22,7 @@ const CLOCK_MS = 1_500;
 /** An operator waits for the plan: less than the driver's own patience. */
 const ANSWER_MS = 2_000;
 
-export interface PlanningClock {
+interface PlanningClock {
 	nowMs: number;
 	/** False for one that is made to say something else: it is then not held against the databases' clocks. */
 	isReal: boolean;

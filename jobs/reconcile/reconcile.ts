@@ -32,7 +32,7 @@ import { loadDocument } from "../../stores/routing/versioned-documents.ts";
 
 /** Reconciles the ledger with the slots: reads everything, changes nothing. */
 
-export interface AuditOptions {
+interface AuditOptions {
 	clusters: Clusters;
 	/** Ledger days ("2026_11_22"), both included. */
 	from: string;

@@ -31,7 +31,7 @@ export interface CustomerChange {
 	customer?: Customer | undefined;
 }
 
-export interface RunFilter {
+interface RunFilter {
 	states?: readonly RunState[];
 	kind?: RunKind;
 	limit: number;

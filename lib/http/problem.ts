@@ -70,7 +70,7 @@ function problem(code: ErrorCode, detail: string, data: Record<string, unknown> 
 }
 
 /** One entry of fastest-validator's report. */
-export interface ShapeError {
+interface ShapeError {
 	type: string;
 	field?: string;
 	message?: string;

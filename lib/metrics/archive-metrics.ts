@@ -3,7 +3,7 @@ import type { Tier } from "../../contracts/routing.ts";
 import type { Metrics, Sample } from "./metrics.ts";
 
 /** What the archive looks like when Prometheus asks. A record of runs that does not answer has no samples. */
-export interface ArchiveView {
+interface ArchiveView {
 	runs: () => Promise<Record<RunState, number>>;
 	/** Since when the longest waiting run makes no progress; null: none waits. */
 	waitingSinceMs: () => Promise<number | null>;

@@ -14,7 +14,7 @@ export function addReadinessCheck(broker: ServiceBroker, name: string, check: Ch
 	ofBroker.set(broker, checks.set(name, check));
 }
 
-export interface Readiness {
+interface Readiness {
 	status: "ready" | "degraded" | "not ready";
 	checks: Record<string, string>;
 }

@@ -57,7 +57,7 @@ async function currentConfig(run: (command: Document) => Promise<Document>): Pro
 }
 
 /** What the set's configuration must be so that this member is all of it. */
-export function configFor({ name, host }: Member, current: SetConfig | undefined): Document {
+function configFor({ name, host }: Member, current: SetConfig | undefined): Document {
 	const [first] = current?.members ?? [];
 	const members = [{ ...first, _id: 0, host }];
 	return { ...current, _id: name, version: (current?.version ?? 0) + 1, members };

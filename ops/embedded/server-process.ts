@@ -112,7 +112,7 @@ async function rememberedPort(file: string): Promise<number | undefined> {
 }
 
 /** A reader sees the old content or the new one, never a part. */
-export async function writeWhole(file: string, content: string, mode = 0o644): Promise<void> {
+async function writeWhole(file: string, content: string, mode = 0o644): Promise<void> {
 	const half = `${file}.${process.pid}.half`;
 	await writeFile(half, content, { mode });
 	await rename(half, file);

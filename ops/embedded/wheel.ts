@@ -8,7 +8,7 @@ import { output } from "./command.ts";
 import type { Fetch } from "./official.ts";
 
 /** A server that somebody has packed as a Python wheel. */
-export interface Wheel {
+interface Wheel {
 	requirement: string;
 	/** Of the wheel for x86-64 Linux; other platforms have other files. */
 	sha256: string;

@@ -5,7 +5,7 @@ import type { RestApi } from "./rest.ts";
 import type { Reconciliation } from "./send-account.ts";
 
 /** A sending: what it needs, and the book it writes into. */
-export interface Sending {
+interface Sending {
 	api: RestApi;
 	book: Reconciliation;
 	concurrency: number;

@@ -2,7 +2,7 @@ import { ENDINGS, type Ending, type Fate, type LineVerdict, type Rejection } fro
 
 /** The account of one sending: what was sent, what was accepted, and what has become of each accepted id. */
 
-export type Fates = Record<Fate, number>;
+type Fates = Record<Fate, number>;
 
 /** What is known of a sending. `sent = accepted + rejected + unknown`, and each accepted id has one of the fates. */
 export interface Account extends Fates {

@@ -24,7 +24,7 @@ export interface RunningRole {
 	stop(): Promise<void>;
 }
 
-export interface RoleOptions {
+interface RoleOptions {
 	role: RoleName;
 	port: number;
 	env: NodeJS.ProcessEnv;

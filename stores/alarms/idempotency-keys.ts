@@ -45,7 +45,7 @@ import type { CachedDocument } from "../routing/cached-document.ts";
  *    otherwise be marked as lost, and let the day after make the same alarm again.
  */
 
-export interface KeyDeps {
+interface KeyDeps {
 	clusters: Clusters;
 	routing: CachedDocument<RoutingMap>;
 	nowMs: () => number;

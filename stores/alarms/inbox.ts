@@ -24,7 +24,7 @@ import { loadReadState, toReadState, type UserRow, userFilter, userTarget } from
 /** Reads and marks of one customer's inbox. Every read is one bounded range scan per month that it touches. */
 
 /** The months of a customer's shard that overlap a stretch of time, newest first. */
-export function targetsFor(map: RoutingMap, userId: string, fromMs: number, toMs: number): Target[] {
+function targetsFor(map: RoutingMap, userId: string, fromMs: number, toMs: number): Target[] {
 	const shard = shardOf(userHash(userId), map.shards.length);
 	return monthsInside(monthsPresent(map, shard), fromMs, toMs)
 		.map((month) => shardTarget(map, shard, alarmsOf(month)))
@@ -129,7 +129,7 @@ async function findChunk(clusters: Clusters, target: Target, request: PageReques
 }
 
 /** One bounded scan in storage order, newest first. */
-export function findRows(
+function findRows(
 	clusters: Clusters,
 	target: Target,
 	range: IdRange,

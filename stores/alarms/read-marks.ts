@@ -16,7 +16,7 @@ export interface Owner {
 }
 
 /** An alarm together with whether its owner has read it. */
-export interface MarkedAlarm {
+interface MarkedAlarm {
 	row: AlarmRow;
 	read: boolean;
 }

@@ -21,7 +21,7 @@ import { type ClusterCollection, clusterCollections, liftClusterFence, setCluste
  * when what was there is gone by itself, the cluster is fenced, looked at once more, and leaves the map. Nothing is thrown away.
  */
 
-export interface Retirement {
+interface Retirement {
 	state: "retiring" | "retired";
 	map: RoutingMap;
 	/** Why it is not retired yet. */

@@ -49,8 +49,9 @@ export async function readMove(
 }
 
 /**
- * Begins anew, from now on. The moment is asked for before the row is written with a majority: what happened before it is then safe on a
- * majority, and read by the copy; what happens from it on is among the changes.
+ * Begins a copy anew and writes its progress row. The server is asked for its operation time first, and the row is then written with a
+ * majority. Every change before that time is majority-committed when the copy reads, so the copy contains it. Every change from that time
+ * on is read from the change stream.
  */
 export async function beginMove(clusters: Clusters, moves: Target, moved: Moved): Promise<MoveRow> {
 	const { operationTime } = await clusters.at(moves.cluster).command("admin", { ping: 1 });

@@ -15,7 +15,7 @@ interface Sides {
 	epoch: number;
 	/** Throws away what an earlier attempt has left. */
 	fresh: boolean;
-	/** Throws when the duty has passed to another; what was seen before it was asked is then no later holder's. */
+	/** Throws when another process has taken the shard lock. When it returns, no later holder has written what was read before the call. */
 	confirm: () => Promise<void>;
 }
 

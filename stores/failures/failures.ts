@@ -42,7 +42,7 @@ export async function listFailures(
 }
 
 /** Of a long list: how many rows at most, how many bytes in an answer, and when to stop in any case. */
-export interface ExportLimits {
+interface ExportLimits {
 	rows: number;
 	bytes: number;
 	endMs: number;
@@ -144,7 +144,7 @@ function behind({ failedAtMs, id }: FailurePosition): Document[] {
 }
 
 /** The target of the failures among which an id has its row. @throws when the map has none. */
-export function failureTarget(map: RoutingMap, id: Buffer): Target {
+function failureTarget(map: RoutingMap, id: Buffer): Target {
 	const target = failuresOf(map, shardOf(id, map.shards.length));
 	if (target === null) throw new Error("the routing map has no collection of failures for this shard");
 	return target;

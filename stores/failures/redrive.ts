@@ -22,7 +22,7 @@ import { findFailure, forgetFailure, renewFailure } from "./failures.ts";
  * queue is down, and no message id has to be made up (one that was used would be thrown away as a duplicate).
  * The id stays, and only a slot that says failed is replaced: so any number of redrives at once, and a redelivery among them, make one alarm.
  */
-export interface RedriveDeps {
+interface RedriveDeps {
 	clusters: Clusters;
 	routing: CachedDocument<RoutingMap>;
 	/** Whose failures the caller may touch; null for everybody's. For others an id is unknown. */

@@ -86,7 +86,7 @@ export async function updateAll(
 }
 
 /** A find of one batch. `batchSize` = `limit`, or at most 101 rows would come back. */
-export function findCommand(target: Target, filter: Document, limit: number, more: Document = {}): Document {
+function findCommand(target: Target, filter: Document, limit: number, more: Document = {}): Document {
 	return {
 		find: target.collection,
 		filter,

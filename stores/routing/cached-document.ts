@@ -5,7 +5,7 @@ import { loadDocument, type Versioned } from "./versioned-documents.ts";
 
 const POLL_MS = 3_000;
 
-export interface Watch<T> {
+interface Watch<T> {
 	/** Hears of every load that failed; the held version stays in use meanwhile. */
 	onError: (error: unknown) => void;
 	/** Refuses, by a `Refusal`, a document that this process must not use: then the start fails. */

@@ -16,7 +16,10 @@ export async function publishLowWatermark(clusters: Clusters, atMs: number): Pro
 	});
 }
 
-/** The later of what is stored and `atMs`, which is cut to what can be true; what is stored and lies ahead is thrown away. */
+/**
+ * The pipeline expression of the new low-watermark: the later of the stored value and `atMs`. `atMs` is bounded by the database's clock
+ * less the margin. A stored value ahead of that clock came from a wrong clock and is ignored.
+ */
 function later(atMs: number): Document {
 	const mostMs = { $toDouble: { $subtract: ["$$NOW", MARGIN_MS] } };
 	const stored = { $cond: [{ $gt: ["$atMs", { $toDouble: "$$NOW" }] }, null, "$atMs"] };

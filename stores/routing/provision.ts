@@ -50,7 +50,7 @@ async function makeMap(clusters: Clusters, shardCount: number, now: Date): Promi
 }
 
 /** What a round of `ensureCollections` did: the newest map, what was made (`c0/alarm_s03.alarms_2026_11`), and what could not be. */
-export interface Provision {
+interface Provision {
 	map: RoutingMap;
 	created: string[];
 	errors: unknown[];

@@ -179,6 +179,21 @@ function circles(sources: Sources): string[] {
 	return [...graph.keys()].sort();
 }
 
+const EXPORT = /^export (?:async )?(?:function\*?|const|class|interface|type) (\w+)/gm;
+
+/** Exports outside contracts and tests whose name stands in no other file. */
+function unusedExports(sources: Sources): string[] {
+	const texts = Object.entries(sources);
+	const files = new Map<string, Set<string>>();
+	for (const [path, text] of texts)
+		for (const [word] of text.matchAll(/\w+/g)) files.set(word, (files.get(word) ?? new Set()).add(path));
+	return texts
+		.filter(([path]) => !/^(contracts|test)\//.test(path))
+		.flatMap(([path, text]) => [...text.matchAll(EXPORT)].map(([, name = ""]) => ({ path, name })))
+		.filter(({ name }) => (files.get(name)?.size ?? 0) < 2)
+		.map(({ path, name }) => `${path}: ${name}`);
+}
+
 /** Everything that goes against the arrows, each with its file. */
 function violations(sources: Sources): string[] {
 	return Object.entries(sources).flatMap(([path, text]) => {
@@ -215,6 +230,10 @@ describe("the sources", () => {
 
 	test("have no circle of imports, tests included", () => {
 		expect(circles({ ...SOURCES, ...TESTS })).toEqual([]);
+	});
+
+	test("export nothing that nobody imports, but what other nodes may need of the contracts", () => {
+		expect(unusedExports({ ...SOURCES, ...TESTS })).toEqual([]);
 	});
 
 	test("are all found: every folder of the layout has some", () => {
@@ -316,6 +335,13 @@ describe("a made-up source that goes against the arrows", () => {
 			found("services/x.service.ts", 'import { call } from "../lib/moleculer/service.ts";\nexport default 1;'),
 		).toEqual([]);
 		expect(found("lib/x.ts", "// process.env is for config.ts\n/* ctx.call( */\nhandler.call(this);")).toEqual([]);
+	});
+});
+
+describe("a made-up export", () => {
+	test("is reported when no other file has its name", () => {
+		const made = { "lib/a.ts": "export const one = 1;\nexport function two() {}", "lib/b.ts": "two();" };
+		expect(unusedExports(made)).toEqual(["lib/a.ts: one"]);
 	});
 });
 
