@@ -44,7 +44,7 @@ const RETRY_MS = 1_000;
 /** Of one customer: more than anybody asks for. */
 const MOST_STOPPED = 100;
 
-/** Of driver 3.7, which the adapter brings along; as patient as our own (facts.md 11), and as durable. */
+/** Options of driver 3.7, which the adapter brings along. Timeouts and write concern are those of stores/mongo/cluster.ts. */
 const CLIENT_OPTIONS = {
 	appName: "alarm-service-runs",
 	useNewUrlParser: true,

@@ -35,7 +35,7 @@ export class StreamConnection {
 		this.#opening = connect({
 			...natsAddress(options.natsUrl),
 			name: `alarm-service ${options.purpose}`,
-			// facts.md 7: by default a hung server is noticed after minutes, and ten failed tries close the connection for good.
+			// By default the client notices a hung server after minutes, and ten failed tries close the connection for good.
 			waitOnFirstConnect: true,
 			maxReconnectAttempts: -1,
 			// Otherwise two refused logins, as while passwords are being changed, close the connection for good.

@@ -7,7 +7,7 @@ import { batchSubject, parkedSubject, relaySubject, streamOf } from "./lanes.ts"
 
 export const HEADER = { epoch: "Alarm-Epoch", number: "Alarm-Number" } as const;
 
-/** facts.md 7: a publish that takes longer is unknown, not failed. */
+/** A publish that takes longer is unknown, not failed: the server may still store the message. */
 export const PUBLISH_MS = 1_000;
 
 /** A message that the server or the stream will never take, however often it comes: it is larger than they allow. */

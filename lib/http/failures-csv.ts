@@ -25,7 +25,7 @@ function toCells({ discarded, ...cells }: Failure): Record<string, string> {
 // The package's own `escape_formulas` knows of the control characters only tab and carriage return.
 const RUNS_AS_FORMULA = /^[=+\-@\p{Cc}\uFF1D\uFF0B\uFF0D\uFF20]/u;
 
-/** A cell that a spreadsheet would run as a formula (facts.md 26) becomes text by a leading apostrophe. */
+/** A cell that a spreadsheet would run as a formula becomes text by a leading apostrophe. */
 function harmless(cell: string): string {
 	return RUNS_AS_FORMULA.test(cell) ? `'${cell}` : cell;
 }

@@ -25,12 +25,17 @@ export async function isOurs(pid: number, runDir: string): Promise<boolean> {
 /** Stops what an `npm start` that was killed has left behind; says how many there were. */
 export async function stopLeftOvers({ root, pids }: RunDir): Promise<number> {
 	const left = await oursAmong(recordedPids(root, pids), root);
-	// One that was paused hears the SIGTERM only when it goes on.
-	for (const signal of ["SIGTERM", "SIGCONT"] as const) for (const pid of left) kill(pid, signal);
-	const deadlineMs = Date.now() + STOP_LIMIT_MS;
-	while ((await oursAmong(left, root)).length > 0 && Date.now() < deadlineMs) await pause(50);
-	await killLeftOvers(left, root);
+	await endProcesses(() => oursAmong(left, root), STOP_LIMIT_MS);
 	return left.length;
+}
+
+/** SIGTERM to all that `living` names, and SIGKILL to those that it still names after the limit. */
+export async function endProcesses(living: () => Promise<number[]>, limitMs: number): Promise<void> {
+	// One that is frozen hears the SIGTERM only when it goes on.
+	for (const signal of ["SIGTERM", "SIGCONT"] as const) for (const pid of await living()) kill(pid, signal);
+	const deadlineMs = Date.now() + limitMs;
+	while ((await living()).length > 0 && Date.now() < deadlineMs) await pause(50);
+	for (const pid of await living()) kill(pid, "SIGKILL");
 }
 
 /** SIGKILL, at once, to all that is still ours. */

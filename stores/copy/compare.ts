@@ -5,7 +5,7 @@ import { type RawRow, rawId, readRaw, readRawByIds } from "./raw-rows.ts";
 
 /**
  * Compares a collection and its copy byte by byte: one process reads both sides, so that there is no hash to trust, and a difference has a
- * name. Counts would pass when one row is missing and another doubled (facts.md 15).
+ * name. Counts would pass when one row is missing and another doubled.
  */
 
 const CHUNK = 500;

@@ -1,5 +1,5 @@
 import type { Document } from "mongodb";
-// The driver's own way of sending documents that are BSON already; `insertMany` would build each anew (facts.md 14).
+// The driver's own way of sending documents that are BSON already; `insertMany` would build each anew.
 import { DocumentSequence } from "mongodb/lib/cmap/commands.js";
 import { ID_BYTES } from "../../domain/alarms/ids.ts";
 import { insertResults } from "../../domain/alarms/write-results.ts";

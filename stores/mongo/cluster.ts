@@ -21,7 +21,7 @@ export const READ_MS = 2_000;
 const SWEEP_MS = 4_500;
 const RAW_ROWS = { fieldsAsRaw: { firstBatch: true } };
 
-// facts.md 11: `timeoutMS` does nothing in 7.9; these four together notice a frozen server in 4-6 s.
+// `timeoutMS` does nothing in driver 7.9. These four together notice a frozen server in 4-6 s.
 const CLIENT_OPTIONS = {
 	appName: "alarm-service",
 	socketTimeoutMS: 5_000,

@@ -13,12 +13,12 @@ const SOURCE_ROOMS = "contracts domain lib accept streams stores jobs consume mi
 const ROOMS = [...SOURCE_ROOMS, "test", "docs", "examples"].join("|");
 const NAMED_FILE = new RegExp(`\`((?:${ROOMS})/[\\w./-]+\\.(?:ts|mjs|md|ndjson))\``, "g");
 
+const METRIC = "alarm_[a-z_]+_(?:total|seconds|batches|bytes|parts|runs|months)";
+
 const SCRIPTS = Object.keys(JSON.parse(read("package.json")).scripts);
 const SOURCES = SOURCE_ROOMS.flatMap((room) => filesUnder(room, /\.(ts|mjs)$/)).map(read);
 const VARIABLES = environmentVariables();
-const METRICS = new Set(
-	SOURCES.flatMap((text) => matches(text, /"(alarm_[a-z_]+_(?:total|seconds|batches|bytes|parts|runs|months))"/g)),
-);
+const METRICS = new Set(SOURCES.flatMap((text) => matches(text, new RegExp(`"(${METRIC})"`, "g"))));
 const DOCS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", ...filesUnder("docs", /\.md$/)].map(doc);
 const ALL = DOCS.map(({ text }) => text).join("\n");
 
@@ -55,7 +55,7 @@ function missingScripts({ text }: Doc): string[] {
 }
 
 function missingMetrics({ text }: Doc): string[] {
-	const named = matches(text, /`(alarm_[a-z_]+_(?:total|seconds|batches|bytes|parts|runs|months))[`{]/g);
+	const named = matches(text, new RegExp(`\`(${METRIC})[\`{]`, "g"));
 	return named.filter((name) => !METRICS.has(name));
 }
 
